@@ -1,0 +1,158 @@
+/* config: one parsed configuration, an immutable and counted generation.
+ *
+ * Everything hangs in one arena and is freed with the last reference. Workers, connections and exchanges hold a
+ * reference for as long as they use it; a reload makes a new generation and lets the old one run out. Strings are
+ * slices that are also NUL-terminated. Any thread may read. The directives behind these members, with their units,
+ * defaults and bounds, are one table: edge/config.def. */
+#ifndef VERGE_EDGE_CONFIG_H
+#define VERGE_EDGE_CONFIG_H
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "cache/key.h"
+#include "cache/policy.h"
+
+struct config_listen {
+    struct sockaddr_storage address;
+    socklen_t address_bytes;
+    struct slice text; /* as written, for messages */
+};
+
+struct config_server {
+    struct slice host; /* name or literal address, without brackets */
+    uint16_t port;
+    unsigned weight; /* 1 and up */
+    bool backup, down;
+};
+
+struct config_origin {
+    struct slice name;
+    const struct config_server *servers;
+    size_t server_count;
+    unsigned keepalive;       /* idle connections kept, whole process */
+    unsigned connections_max; /* open connections, whole process */
+    int64_t keepalive_idle_ms, lifetime_ms;
+    int64_t connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms;
+    struct slice host; /* Host to send; empty: what the client asked for */
+    unsigned index;    /* position in config.origins */
+};
+
+enum header_action { HEADER_SET, HEADER_ADD, HEADER_REMOVE };
+
+struct header_rule {
+    enum header_action action;
+    struct slice name, value;
+};
+
+struct config_route {
+    struct slice pattern; /* '*' matches any run of characters, '/' included; all else is literal */
+    const struct config_origin *origin;
+    struct cache_policy cache;
+    struct key_policy key;
+    const struct header_rule *request_headers, *response_headers; /* parent's first */
+    size_t request_header_count, response_header_count;
+    int64_t body_size_bytes; /* largest request body */
+    bool cache_status_key;   /* Cache-Status tells the key */
+    unsigned line;           /* where it stands in the file */
+    unsigned index;          /* position over all sites */
+};
+
+struct config_site {
+    const struct slice *hosts; /* lower case: exact, "*.example.com", or "*" */
+    size_t host_count;
+    const struct config_listen *listens;
+    size_t listen_count;
+    const struct config_route *routes;
+    size_t route_count;
+    unsigned index;
+};
+
+struct config_cidr {
+    uint8_t bytes[16]; /* IPv4 as mapped IPv6 */
+    unsigned bits;     /* 0..128 */
+};
+
+enum log_format { LOG_COMBINED, LOG_JSON };
+
+/* What one client connection may cost; "limits" block. */
+struct config_limits {
+    size_t line_bytes, head_bytes;
+    unsigned field_count;
+    unsigned connections;             /* whole process */
+    unsigned connections_per_client;  /* from one address, whole process; 0: no limit */
+    uint64_t requests_per_connection;
+    int64_t header_timeout_ms;  /* first byte of a head to its end */
+    int64_t idle_timeout_ms;    /* between requests, and before the first */
+    int64_t body_timeout_ms;    /* no byte of a request body for so long */
+    int64_t send_timeout_ms;    /* no byte of a response taken for so long */
+    int64_t rate_min_bytes;     /* per second, averaged over a body either way; 0: none */
+    int64_t rate_grace_ms;      /* before rate_min counts */
+};
+
+struct config {
+    _Atomic unsigned references;
+    uint64_t generation;
+    unsigned workers; /* 0: one per core */
+
+    struct {
+        size_t memory_bytes;      /* bodies, heads and index together */
+        size_t object_max_bytes;  /* larger ones pass through */
+        unsigned variants_max;    /* per primary key */
+        int64_t uncacheable_ms;   /* how long "uncacheable" is remembered */
+        size_t window_bytes;      /* how far a fill runs ahead of its fastest reader */
+    } cache;
+
+    struct config_limits limits;
+    int64_t shutdown_timeout_ms;
+
+    const struct config_origin *origins;
+    size_t origin_count;
+    const struct config_site *sites;
+    size_t site_count;
+    size_t route_total;
+    const struct config_listen *listens; /* distinct, over all sites */
+    size_t listen_count;
+    const struct config_cidr *trusted; /* proxies whose X-Forwarded-* and Forwarded count */
+    size_t trusted_count;
+
+    struct {
+        bool enabled;
+        struct config_listen listen;
+    } admin;
+
+    struct {
+        struct slice access_path; /* empty: none; "-" or "stdout", "stderr": that stream */
+        enum log_format access_format;
+        struct slice error_path; /* empty: standard error */
+    } log;
+
+    struct slice text; /* the file as read: the admin API shows it */
+    struct arena arena;
+};
+
+/* Reads and checks a file. On success one reference belongs to the caller. On failure NULL, after at least one message of the
+ * form file:line:column, the line, a caret, the reason and perhaps a suggestion was written to errors; all mistakes
+ * that can be told apart are reported, at most ten. */
+struct config *config_load(const char *path, FILE *errors);
+/* The same from memory; name stands in the messages. */
+struct config *config_parse(struct slice text, const char *name, FILE *errors);
+
+struct config *config_hold(struct config *c);
+/* Drops a reference; frees with the last. Any thread. */
+void config_drop(struct config **c);
+
+/* Writes every directive with contexts, default and prose (verge directives); the reference of the docs. */
+void config_describe(FILE *out);
+
+/* The site for an authority's host on a connection that came in over that listener address: exact, then longest
+ * wildcard, then "*"; NULL where none matches. local: the accepting socket's address. */
+const struct config_site *config_find_site(const struct config *c, const struct config_listen *listen,
+                                           struct slice host);
+/* First route in file order whose pattern matches the path (query excluded); NULL where none does. */
+const struct config_route *config_find_route(const struct config_site *site, struct slice path);
+/* Does an address (IPv4 as mapped IPv6, 16 bytes) belong to a trusted proxy? */
+bool config_is_trusted(const struct config *c, const uint8_t address[16]);
+
+#endif
