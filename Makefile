@@ -1,0 +1,159 @@
+# Verge's build: `make help` names the targets. One makefile, no recursion; what needs more than a
+# line or two of shell is a script under tools/.
+#
+#   BUILD=asan|tsan|debug    another build beside the optimised one, in build/asan and so on
+#   BORINGSSL=PREFIX         that BoringSSL instead of the default one
+#   CC=, CFLAGS=, LDFLAGS=   as usual; CFLAGS adds to the build's own flags
+
+VERSION := 0.1.0
+PREFIX  ?= /usr/local
+SHELL   := /bin/bash
+MAKEFLAGS += --no-builtin-rules $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell nproc))
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+
+# ---- flavours ----
+
+# These goals have a flavour of their own, so that they share no object with the installed program.
+ifeq ($(MAKECMDGOALS),check)
+BUILD ?= check
+else ifeq ($(MAKECMDGOALS),fuzz)
+BUILD ?= fuzz
+endif
+
+sanitize_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+flags_   := -O2
+flags_debug := -O0
+flags_check := -O1 -Werror
+flags_asan  := -O1 -fno-omit-frame-pointer $(sanitize_asan)
+flags_tsan  := -O1 -fno-omit-frame-pointer -fsanitize=thread
+flags_fuzz  := -O1 -fno-omit-frame-pointer $(sanitize_asan) -fsanitize=fuzzer-no-link
+ifeq ($(origin flags_$(BUILD)),undefined)
+$(error BUILD=$(BUILD) is none of debug, asan, tsan)
+endif
+ifeq ($(origin CC),default)
+CC := $(if $(filter fuzz,$(BUILD)),clang,gcc)
+endif
+
+OUT  := build$(BUILD:%=/%)
+DEPS := build/deps
+
+warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+            -Wwrite-strings -Wvla -Wundef
+cflags := -std=gnu17 -g $(flags_$(BUILD)) $(warnings) -pthread -I. -isystem $(DEPS)/include \
+          -D_GNU_SOURCE -DVERGE_VERSION='"$(VERSION)"' $(CFLAGS)
+# An archive defines what the one before it needs. A BoringSSL of one's own may need C++'s library.
+libs := -L$(DEPS)/lib -Wl,--gc-sections -lngtcp2_crypto_boringssl -lngtcp2 -lnghttp3 -lnghttp2 \
+        -lbrotli -lz -llmdb -luring -lssl -lcrypto $(if $(BORINGSSL),-lstdc++) -lm
+
+# ---- files ----
+
+sources := $(wildcard edge/*.c edge/base/*.c edge/io/*.c protocols/*.c protocols/*/*.c cache/*.c purge/*.c)
+objects := $(patsubst %.c,$(OUT)/obj/%.o,$(filter-out edge/main.c,$(sources)))
+library := $(OUT)/libverge.a
+units   := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
+corpora := $(patsubst tests/fuzz/fuzz_%.c,$(OUT)/corpus/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
+fuzzers := $(corpora:$(OUT)/corpus/%=$(OUT)/fuzz/%)
+VERGE   := $(OUT)/verge
+ORIGIN_TOOL := build/origin
+
+# Packages as tools/packages takes them: name, or name:command.
+packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
+packages_check := libcmocka-dev python3
+packages_test  := $(packages_check) python3-pytest curl:curl wrk:wrk openssl:openssl
+packages_fuzz  := clang:clang
+packages_bench := nginx-light varnish haproxy wrk:wrk python3
+
+##@ Building
+.PHONY: all verge deps run check test fuzz fuzz-corpus bench format compile_commands clean install help FORCE
+
+all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
+verge: $(VERGE)
+deps: $(OUT)/flags          ## fetch and build the libraries, once per machine
+
+# What every object depends on: rewritten only when the flags or the libraries are other than before.
+$(OUT)/flags: FORCE
+	@tools/packages $(packages_build) $(if $(filter clang,$(CC)),$(packages_fuzz))
+	@BORINGSSL='$(BORINGSSL)' tools/deps/build $(DEPS)
+	@mkdir -p $(@D)
+	@flags="$(CC) $(subst ",,$(cflags)) $(LDFLAGS) $$(readlink $(DEPS))"; \
+	    [ "$$flags" = "$$(cat $@ 2>/dev/null)" ] || echo "$$flags" >$@
+
+$(OUT)/obj/%.o: %.c $(OUT)/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	@$(CC) $(cflags) -MMD -MP -c $< -o $@
+
+$(library): $(objects)
+	@rm -f $@
+	@ar rcs $@ $(objects)
+
+$(VERGE): $(OUT)/obj/edge/main.o $(library)
+	@echo "  LINK  $@"
+	@$(CC) $(cflags) $(LDFLAGS) $^ $(libs) -o $@
+
+# The demo and test origin links nothing of verge and needs no sanitizer: one for all flavours.
+$(ORIGIN_TOOL): tools/origin.c
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@gcc -std=gnu17 -O2 -g $(warnings) -D_GNU_SOURCE -pthread $< -o $@
+
+$(units:$(OUT)/unit/%=$(OUT)/obj/tests/unit/%.o): | packages-check
+$(units): $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(library)
+	@mkdir -p $(@D)
+	@$(CC) $(cflags) $(LDFLAGS) $^ -lcmocka $(libs) -o $@
+
+$(corpora): $(OUT)/corpus/%: $(OUT)/obj/tests/fuzz/%.o $(OUT)/obj/tests/fuzz/driver.o $(library)
+	@mkdir -p $(@D)
+	@$(CC) $(cflags) $(LDFLAGS) $^ $(libs) -o $@
+
+$(fuzzers): $(OUT)/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(library)
+	@mkdir -p $(@D)
+	@$(CC) $(cflags) -fsanitize=fuzzer $(LDFLAGS) $^ $(libs) -o $@
+
+-include $(shell [ ! -d $(OUT)/obj ] || find $(OUT)/obj -name '*.d')
+
+install: $(VERGE)           ## install into $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(VERGE) $(DESTDIR)$(PREFIX)/bin/verge
+	install -D -m 644 verge.conf $(DESTDIR)$(PREFIX)/share/doc/verge/verge.conf
+
+clean:                      ## remove build/ (the libraries stay in the cache)
+	rm -rf build
+
+##@ Trying
+run: $(VERGE) $(ORIGIN_TOOL)  ## start Verge before a demo origin (ORIGIN=http://HOST:PORT: before that one)
+	@tools/run-demo $(VERGE) $(ORIGIN_TOOL) $(ORIGIN)
+
+##@ Testing
+check: $(VERGE) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
+	@tools/run-tests --build '$(BUILD)' layers unit
+
+test: $(VERGE) $(ORIGIN_TOOL) packages-test $(units) $(corpora)  ## everything; BUILD=asan, BUILD=tsan for those builds
+	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
+
+fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
+	@tools/run-tests --build '$(BUILD)' fuzz
+
+fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
+	@mkdir -p tests/fuzz/corpus/$(FUZZ) $(OUT)/found/$(FUZZ)
+	$< -max_total_time=$(or $(TIME),60) -artifact_prefix=$(OUT)/ \
+	    $(OUT)/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
+
+bench: $(VERGE) $(ORIGIN_TOOL) packages-bench  ## Verge beside nginx, Varnish and HAProxy: a table
+	@bench/run
+
+.PHONY: packages-check packages-test packages-bench
+packages-check packages-test packages-bench: packages-%:
+	@tools/packages $(packages_$*)
+
+##@ Working on it
+format:                     ## clang-format over all sources
+	@tools/packages clang-format:clang-format
+	clang-format -i $$(git ls-files '*.c' '*.h')
+
+compile_commands:           ## compile_commands.json, for editors
+	@tools/compile-commands '$(CC) $(subst ",\",$(cflags))' $(sources) >compile_commands.json
+
+help:                       ## this list
+	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } \
+	    /^[a-z_-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
