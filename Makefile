@@ -8,7 +8,7 @@
 VERSION := 0.1.0
 PREFIX  ?= /usr/local
 SHELL   := /bin/bash
-MAKEFLAGS += --no-builtin-rules $(if $(filter -j%,$(MAKEFLAGS)),,--jobs=$(shell nproc))
+MAKEFLAGS += --no-builtin-rules --jobs=$(shell nproc)
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
 
