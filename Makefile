@@ -54,8 +54,8 @@ library := $(OUT)/libverge.a
 units   := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.c))
 corpora := $(patsubst tests/fuzz/fuzz_%.c,$(OUT)/corpus/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzzers := $(corpora:$(OUT)/corpus/%=$(OUT)/fuzz/%)
-VERGE   := $(OUT)/verge
-ORIGIN_TOOL := build/origin
+verge   := $(OUT)/verge
+standalone := build/origin build/bench/floor build/bench/load
 
 # Packages as tools/packages takes them: name, or name:command.
 packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
@@ -68,7 +68,7 @@ packages_bench := nginx-light varnish haproxy wrk:wrk python3
 .PHONY: all verge deps run check test fuzz fuzz-corpus bench format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
-verge: $(VERGE)
+verge: $(verge)
 deps: $(OUT)/flags          ## fetch and build the libraries, once per machine
 
 # What every object depends on: rewritten only when the flags or the libraries are other than before.
@@ -88,15 +88,18 @@ $(library): $(objects)
 	@rm -f $@
 	@ar rcs $@ $(objects)
 
-$(VERGE): $(OUT)/obj/edge/main.o $(library)
+$(verge): $(OUT)/obj/edge/main.o $(library)
 	@echo "  LINK  $@"
 	@$(CC) $(cflags) $(LDFLAGS) $^ $(libs) -o $@
 
-# The demo and test origin links nothing of verge and needs no sanitizer: one for all flavours.
-$(ORIGIN_TOOL): tools/origin.c
+# Programs of one file that link nothing of verge and need no sanitizer: one for all flavours.
+build/origin: tools/origin.c
+build/bench/floor: bench/floor.c
+build/bench/load: bench/load.c
+$(standalone):
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@gcc -std=gnu17 -O2 -g $(warnings) -D_GNU_SOURCE -pthread $< -o $@
+	@gcc -std=gnu17 -O2 -g $(warnings) -pthread $< -lm -o $@
 
 $(units:$(OUT)/unit/%=$(OUT)/obj/tests/unit/%.o): | packages-check
 $(units): $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(library)
@@ -113,22 +116,22 @@ $(fuzzers): $(OUT)/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(library)
 
 -include $(shell [ ! -d $(OUT)/obj ] || find $(OUT)/obj -name '*.d')
 
-install: $(VERGE)           ## install into $(DESTDIR)$(PREFIX)
-	install -D -m 755 $(VERGE) $(DESTDIR)$(PREFIX)/bin/verge
+install: $(verge)           ## install into $(DESTDIR)$(PREFIX)
+	install -D -m 755 $(verge) $(DESTDIR)$(PREFIX)/bin/verge
 	install -D -m 644 verge.conf $(DESTDIR)$(PREFIX)/share/doc/verge/verge.conf
 
 clean:                      ## remove build/ (the libraries stay in the cache)
 	rm -rf build
 
 ##@ Trying
-run: $(VERGE) $(ORIGIN_TOOL)  ## start Verge before a demo origin (ORIGIN=http://HOST:PORT: before that one)
-	@tools/run-demo $(VERGE) $(ORIGIN_TOOL) $(ORIGIN)
+run: $(verge) build/origin  ## start Verge before a demo origin (ORIGIN=http://HOST:PORT: before that one)
+	@tools/run-demo $(verge) build/origin $(ORIGIN)
 
 ##@ Testing
-check: $(VERGE) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
+check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
 	@tools/run-tests --build '$(BUILD)' layers unit
 
-test: $(VERGE) $(ORIGIN_TOOL) packages-test $(units) $(corpora)  ## everything; BUILD=asan, BUILD=tsan for those builds
+test: $(verge) build/origin packages-test $(units) $(corpora)  ## everything; BUILD=asan, BUILD=tsan for those builds
 	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
@@ -139,8 +142,8 @@ fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
 	$< -max_total_time=$(or $(TIME),60) -artifact_prefix=$(OUT)/ \
 	    $(OUT)/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 
-bench: $(VERGE) $(ORIGIN_TOOL) packages-bench  ## Verge beside nginx, Varnish and HAProxy: a table
-	@bench/run
+bench: $(verge) $(standalone) packages-bench  ## Verge beside nginx, Varnish and HAProxy: a table
+	@bench/run $(ARGS)
 
 .PHONY: packages-check packages-test packages-bench
 packages-check packages-test packages-bench: packages-%:
