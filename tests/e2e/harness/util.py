@@ -1,0 +1,72 @@
+"""Deadlines, ports and bytes. Deadlines are for hanging, never for measuring."""
+
+import os
+import random
+import socket
+import threading
+import time
+
+BUILD = os.environ.get("VERGE_BUILD", "")
+DEADLINE_S = 60 if BUILD else 15
+
+_used_ports = set()
+
+
+def eventually(condition, what="condition"):
+    """Returns the first true value of `condition()`; fails when the deadline has passed."""
+    end = time.monotonic() + DEADLINE_S
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"still not so after {DEADLINE_S} s: {what}"
+        time.sleep(0.01)
+
+
+def outlive(seconds=1):
+    """Lets what is fresh for so long become stale. Nothing may depend on how much later it is."""
+    time.sleep(seconds + 0.1)
+
+
+def free_port():
+    """A port nobody listens at, below the ephemeral range so that no client takes it meanwhile."""
+    for port in random.sample(range(18000, 19000), 1000):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _used_ports:
+            _used_ports.add(port)
+            return port
+    raise AssertionError("no free port from 18000 to 18999")
+
+
+def in_parallel(count, work):
+    """Runs `work(0)` ... `work(count - 1)`, each in a thread; returns the results in order."""
+    results = [None] * count
+
+    def run(i):
+        try:
+            results[i] = work(i)
+        except BaseException as error:  # handed to the caller below
+            results[i] = error
+
+    threads = [threading.Thread(target=run, args=(i,), daemon=True) for i in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * DEADLINE_S)
+        assert not thread.is_alive(), "a client hangs"
+    for result in results:
+        if isinstance(result, BaseException):
+            raise result
+    return results
+
+
+def pattern(size, offset=0):
+    """The bytes of the demo origin: each 16 are their own offset, in 15 hex digits and a newline."""
+    first, last = offset // 16, (offset + size + 15) // 16
+    text = b"".join(b"%015x\n" % (i * 16) for i in range(first, last))
+    return text[offset % 16:][:size]

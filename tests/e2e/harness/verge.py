@@ -1,0 +1,161 @@
+"""The program under test, in a process of its own, with a configuration of its own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from string import Template
+
+from .client import Client
+from .util import BUILD, DEADLINE_S, eventually, free_port
+
+ROOT = Path(__file__).resolve().parents[3]
+PROGRAM = os.environ.get("VERGE", str(ROOT / "build" / BUILD / "verge"))
+
+CONFIG = """\
+cache { memory 64M; $cache }
+origin app { server 127.0.0.1:$origin_port; $origin }
+site * {
+    listen 127.0.0.1:$port;
+    $site
+    route * { origin app; $route }
+}
+admin { listen 127.0.0.1:$admin_port; }
+log { access $access_log format=json; }
+$top
+"""
+
+SANITIZER = re.compile(r"ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:")
+# What stays on purpose: stored objects live until they are evicted.
+STORED = re.compile(r"object|block|head|segment|variant|bytes|config")
+
+
+def sanitizer_environment():
+    return {**os.environ, "UBSAN_OPTIONS": "print_stacktrace=1",
+            "ASAN_OPTIONS": "detect_leaks=1", "TSAN_OPTIONS": "halt_on_error=0"}
+
+
+def parse_metrics(text):
+    """Prometheus text as {'name{labels}': value}."""
+    samples = (line.rpartition(" ") for line in text.splitlines() if line and line[0] != "#")
+    return {name: float(value) for name, _, value in samples}
+
+
+class Verge:
+    """
+    `snippets` are put into the configuration above: cache=, origin=, site=, route=, top=. `config`
+    replaces the whole text; it may use the same $names.
+    """
+
+    def __init__(self, directory, origin, config=CONFIG, **snippets):
+        self.directory, self.origin, self.config = Path(directory), origin, config
+        self.port, self.admin_port = free_port(), free_port()
+        self.access_log = self.directory / "access.log"
+        self.error_log = self.directory / "stderr"
+        self.file = self.directory / "verge.conf"
+        self.process = None
+        self.write_config(**snippets)
+        self.start()
+
+    # -- configuration
+
+    def write_config(self, config=None, **snippets):
+        names = defaultdict(str, port=self.port, admin_port=self.admin_port,
+                            origin_port=self.origin.port, access_log=self.access_log,
+                            directory=self.directory)
+        names.update(snippets)
+        # Twice, because a snippet may use the names as well.
+        text = Template(config or self.config).substitute(names)
+        self.file.write_text(Template(text).substitute(names))
+
+    # -- the process
+
+    def start(self):
+        with open(self.error_log, "ab") as stderr:
+            self.process = subprocess.Popen([PROGRAM, "run", "-c", str(self.file)], stderr=stderr,
+                                            stdout=stderr, env=sanitizer_environment())
+        eventually(self.is_ready, "the node listens")
+        self.baseline = self.live()
+
+    def is_ready(self):
+        code = self.process.poll()
+        assert code is None, f"ended with {code} at start:\n{self.error_log.read_text()}"
+        try:
+            return self.admin("/healthz").status == 200
+        except ConnectionError:
+            return False
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self):
+        return self.process.wait(DEADLINE_S)
+
+    def reload(self, **snippets):
+        """Writes another configuration and waits until it has been taken up or refused."""
+        if snippets:
+            self.write_config(**snippets)
+        before = self.metric("verge_config_reloads_total")
+        self.signal(signal.SIGHUP)
+        eventually(lambda: self.metric("verge_config_reloads_total") > before, "reload")
+
+    def kill(self):
+        self.process.kill()
+        self.wait()
+
+    def stop(self):
+        """The end of every scenario: nothing left alive, no complaint, exit code 0."""
+        if self.process.poll() is None:
+            self.origin.drop_connections()
+            eventually(lambda: self.leaks() == {}, f"live gauges fall back: {self.leaks()}")
+            self.signal(signal.SIGTERM)
+            assert self.wait() == 0, self.error_log.read_text()
+        self.check_errors()
+
+    def abandon(self):
+        if self.process.poll() is None:
+            self.kill()
+
+    def check_errors(self):
+        text = self.error_log.read_text()
+        assert not SANITIZER.search(text), text
+
+    # -- what it says
+
+    def admin(self, path, method="GET", body=None):
+        client = Client(self.admin_port)
+        try:
+            return client.request(method, path, [("Connection", "close")], body)
+        finally:
+            client.close()
+
+    def metrics(self):
+        return parse_metrics(self.admin("/metrics").body.decode())
+
+    def metric(self, name, **labels):
+        """The sum over all samples of this name that have these labels."""
+        wanted = [f'{key}="{value}"' for key, value in labels.items()]
+        return sum(value for sample, value in self.metrics().items()
+                   if sample.partition("{")[0] == name and all(w in sample for w in wanted))
+
+    def live(self):
+        return {name: value for name, value in self.metrics().items()
+                if name.partition("{")[0].endswith("_live") and not STORED.search(name)}
+
+    def leaks(self):
+        return {name: value for name, value in self.live().items()
+                if value > self.baseline.get(name, 0)}
+
+    def log(self, count=1):
+        """The access log once it has `count` lines, each parsed."""
+        def lines():
+            text = self.access_log.read_text() if self.access_log.exists() else ""
+            whole = text.splitlines() if text.endswith("\n") else text.splitlines()[:-1]
+            return whole if len(whole) >= count else None
+        return [json.loads(line) for line in eventually(lines, f"{count} lines in the access log")]
+
+    def errors(self):
+        return self.error_log.read_text().splitlines()

@@ -1,0 +1,70 @@
+"""Chunked bodies and trailers from the origin; test_upload.py has the other direction."""
+
+import pytest
+
+from harness import CLOSE, RESET, Reply, Truncated, fresh, pattern
+
+HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_chunked_response_arrives_and_is_stored(origin, client):
+    origin.on("/", fresh(pattern(100_000), chunked=True))
+    miss, hit = client.get("/"), client.get("/")
+    assert miss.body == hit.body == pattern(100_000)
+    assert hit.hit and hit["Content-Length"] == "100000"
+
+
+def test_trailers_pass(origin, client):
+    origin.on("/", Reply(body=b"abc", chunked=True, headers={"Trailer": "X-Sum"},
+                         trailers={"X-Sum": "7"}))
+    response = client.get("/", {"TE": "trailers"})
+    assert (response.body, response.trailers) == (b"abc", [("X-Sum", "7")])
+
+
+def test_framing_fields_in_a_trailer_are_dropped(origin, client):
+    origin.on("/", Reply(body=b"abc", chunked=True,
+                         trailers=[("Content-Length", "1"), ("Transfer-Encoding", "chunked")]))
+    response = client.get("/", {"TE": "trailers"})
+    assert (response.body, response.trailers) == (b"abc", [])
+
+
+def test_small_chunks_and_extensions(origin, client):
+    body = b"".join(b"1;a=b\r\n%c\r\n" % c for c in pattern(500))
+    origin.on("/", [HEAD + body + b"0;end\r\n\r\n"])
+    assert client.get("/").body == pattern(500)
+    assert client.get("/").hit
+
+
+def test_the_first_bytes_do_not_wait_for_the_last(origin, client):
+    gate = origin.gate()
+    origin.on("/", [HEAD + b"3\r\nabc\r\n", gate, b"3\r\ndef\r\n0\r\n\r\n"])
+    connection = client.connect()
+    connection.request("GET", "/")
+    connection.head()
+    while b"abc" not in connection.stream.buffer:
+        assert connection.stream.more()
+    gate.set()
+    assert connection.stream.chunks()[0] == b"abcdef"
+
+
+@pytest.mark.parametrize("ending", [CLOSE, RESET])
+@pytest.mark.parametrize("sent", [b"", b"3\r\nab", b"3\r\nabc\r\n", b"3\r\nabc\r\n0\r\n"])
+def test_without_its_last_chunk_it_is_neither_whole_nor_stored(origin, client, sent, ending):
+    origin.on("/", [HEAD + sent, ending], fresh(b"good"))
+    try:
+        assert client.get("/").status == 502
+    except Truncated:
+        pass
+    assert client.get("/").body == b"good"
+    assert origin.count("/") == 2
+
+
+@pytest.mark.parametrize("sent", [b"zz\r\nabc\r\n0\r\n\r\n", b"3\r\nabcd\r\n0\r\n\r\n",
+                                  b"3\nabc\r\n0\r\n\r\n"])
+def test_a_malformed_chunk_is_never_passed_as_whole(origin, client, sent):
+    origin.on("/", [HEAD + sent], fresh(b"good"))
+    try:
+        assert client.get("/").status == 502
+    except Truncated:
+        pass
+    assert client.get("/").body == b"good"

@@ -1,0 +1,117 @@
+"""Request bodies: streamed, with backpressure, with 100-continue."""
+
+import socket
+
+import pytest
+
+from harness import Reply, eventually, pattern
+
+MEGABYTE = 1 << 20
+
+
+def echo(exchange):
+    exchange.reply(Reply(body=exchange.read_body()))
+
+
+@pytest.mark.parametrize("size", [0, 1, 65536, 5_000_000])
+def test_a_body_with_a_length(origin, client, size):
+    origin.on("/", echo)
+    assert client.request("POST", "/", body=pattern(size)).body == pattern(size)
+    assert origin.last()["Content-Length"] == str(size)
+
+
+def test_a_chunked_body_with_trailers(origin, client):
+    origin.on("/", echo)
+    response = client.request("PUT", "/", body=[pattern(70_000), b"end"], trailers=[("X-Sum", "1")])
+    assert response.body == pattern(70_000) + b"end"
+    assert origin.last().trailers == [("X-Sum", "1")]
+
+
+def test_the_origin_sees_the_first_bytes_before_the_last_are_sent(origin, client):
+    started = origin.gate()
+
+    def read_start(exchange):
+        assert exchange.stream.exactly(3) == b"abc"
+        started.set()
+        assert exchange.stream.exactly(3) == b"def"
+        exchange.request.body = b"abcdef"
+        exchange.reply(Reply(body=b"done"))
+
+    origin.on("/", read_start)
+    connection = client.connect()
+    connection.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\nabc")
+    eventually(started.is_set, "the origin has the first half")
+    connection.send("def")
+    assert connection.response().body == b"done"
+
+
+def test_a_slow_origin_holds_the_client_back(origin, client):
+    gate = origin.gate()
+
+    def read_late(exchange):
+        exchange.wait(gate)
+        exchange.reply(Reply(body=b"%d" % len(exchange.read_body())))
+
+    origin.on("/", read_late)
+    total, sent = 256 * MEGABYTE, 0
+    connection = client.connect()
+    connection.send(f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {total}\r\n\r\n")
+    connection.sock.settimeout(1)
+    piece = bytes(MEGABYTE)
+    try:
+        while sent < total:
+            sent += connection.sock.send(piece[:total - sent])
+    except socket.timeout:
+        pass
+    assert sent < total / 2, "the node took it all while nobody read"
+    gate.set()
+    connection.sock.settimeout(60)
+    while sent < total:
+        sent += connection.sock.send(piece[:total - sent])
+    assert connection.response().body == b"%d" % total
+
+
+def test_continue_comes_before_the_body(origin, client):
+    origin.on("/", echo)
+    connection = client.connect()
+    connection.send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+    assert connection.interim().status == 100
+    connection.send("abc")
+    assert connection.response().body == b"abc"
+
+
+def test_a_body_sent_without_waiting_for_continue(origin, client):
+    origin.on("/", echo)
+    response = client.request("POST", "/", {"Expect": "100-continue"}, b"abc")
+    assert response.body == b"abc"
+
+
+def test_another_expectation_is_417(origin, client):
+    response = client.request("POST", "/", {"Expect": "200-ok"}, b"abc")
+    assert response.status == 417
+    assert origin.count() == 0
+
+
+def test_an_early_answer_reaches_a_client_that_still_sends(origin, client):
+    refusal = b"HTTP/1.1 413 No\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"
+    origin.on("/", lambda x: x.send(refusal))
+    connection = client.connect()
+    connection.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    response = connection.response()
+    assert (response.status, response.body) == (413, b"no")
+
+
+@pytest.mark.parametrize("leave", ["close", "reset"])
+def test_a_client_that_leaves_half_way_never_makes_a_whole_request(origin, client, leave):
+    origin.on("/", echo)
+    connection = client.connect()
+    connection.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc")
+    origin.wait_for("/")
+    getattr(connection, leave)()
+    assert client.request("POST", "/", body=b"whole").body == b"whole"
+    assert [r.body for r in origin.requests if r.body is not None] == [b"whole"]
+
+
+def test_a_body_with_get_passes(origin, client):
+    origin.on("/", echo)
+    assert client.request("GET", "/", body=b"query").body == b"query"
