@@ -62,7 +62,7 @@ packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
 packages_check := libcmocka-dev python3
 packages_test  := $(packages_check) python3-pytest curl:curl wrk:wrk openssl:openssl
 packages_fuzz  := clang:clang
-packages_bench := nginx-light varnish haproxy wrk:wrk python3
+packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy wrk:wrk python3
 
 ##@ Building
 .PHONY: all verge deps run check test fuzz fuzz-corpus bench format compile_commands clean install help FORCE
@@ -155,7 +155,7 @@ format:                     ## clang-format over all sources
 	clang-format -i $$(git ls-files '*.c' '*.h')
 
 compile_commands:           ## compile_commands.json, for editors
-	@tools/compile-commands '$(CC) $(subst ",\",$(cflags))' $(sources) >compile_commands.json
+	@tools/compile-commands $(CC) $(cflags) -- $(sources) >compile_commands.json
 
 help:                       ## this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } \
