@@ -1,9 +1,9 @@
 /* key: the cache key of a request, and the secondary key that Vary adds.
  *
- * Pure functions into an arena. The primary key is length-prefixed scheme, authority (lower case, default port
- * dropped), path, and query after the route's key policy, then the header and cookie values the route adds; so no two
- * different requests can spell the same key. What is keyed is what is sent to the origin: key_build also gives the
- * target as the origin must see it. */
+ * Pure functions into an arena. The primary key is length-prefixed scheme, authority (lower case,
+ * default port dropped), path, and query after the route's key policy, then the header and cookie
+ * values the route adds; so no two different requests can spell the same key. What is keyed is what
+ * is sent to the origin: key_build also gives the target as the origin must see it. */
 #ifndef VERGE_CACHE_KEY_H
 #define VERGE_CACHE_KEY_H
 
@@ -11,12 +11,13 @@
 
 enum key_query { KEY_QUERY_ALL, KEY_QUERY_NONE, KEY_QUERY_KEEP, KEY_QUERY_DROP };
 
-/* A route's key policy; immutable with the configuration generation. Default (all zero): the query as it is. */
+/* A route's key policy; immutable with the configuration generation. Default (all zero): the query
+ * as it is. */
 struct key_policy {
-    enum key_query query;        /* KEEP: only the named parameters; DROP: all but the named ones */
-    const struct slice *params;  /* names; a trailing '*' matches a prefix ("utm_*") */
+    enum key_query query;       /* KEEP: only the named parameters; DROP: all but the named ones */
+    const struct slice *params; /* names; a trailing '*' matches a prefix ("utm_*") */
     size_t param_count;
-    bool sort_query;             /* by name, stable */
+    bool sort_query; /* by name, stable; like KEEP and DROP it drops empty parameters ("a&&b") */
     const struct slice *headers; /* names whose values join the key */
     size_t header_count;
     const struct slice *cookies; /* cookie names whose values join the key */
@@ -24,26 +25,31 @@ struct key_policy {
 };
 
 struct key {
-    uint64_t hash;      /* of text; keyed with a per-process seed so that clients cannot choose collisions */
-    struct slice text;  /* the whole key: equality is decided on it, never on the hash alone */
+    uint64_t hash;       /* of text, with a per-process seed so that nobody can choose collisions */
+    struct slice text;   /* the whole key: equality is decided on it, never on the hash alone */
     struct slice target; /* path and query to send to the origin */
 };
 
 /* Sets the process-wide seed of all key hashes. Once, at start-up. */
 void key_seed(uint64_t a, uint64_t b);
 /* Builds the primary key of req in the arena. */
-void key_build(const struct key_policy *p, const struct request *req, struct arena *a, struct key *out);
-/* The key another request to this URL (an absolute URI, or a reference resolved against req: absolute path or
- * network-path) would have under the same policy; false where it is malformed or names another host. Used to
- * invalidate what Location and Content-Location name (RFC 9111 section 4.4). */
-bool key_build_reference(const struct key_policy *p, const struct request *req, struct slice reference,
-                         struct arena *a, struct key *out);
-/* Hash of any bytes with the process seed (SipHash-1-3 or better quality). */
+void key_build(const struct key_policy *p, const struct request *req, struct arena *a,
+               struct key *out);
+/* The key another request, with the same fields, to a reference (RFC 3986 section 5.2: absolute
+ * URI, network-path, absolute or relative path; dot segments removed) would have under the same
+ * policy; false where the reference is malformed or names another origin. Used to invalidate what
+ * Location and Content-Location name (RFC 9111 section 4.4). */
+bool key_build_reference(const struct key_policy *p, const struct request *req,
+                         struct slice reference, struct arena *a, struct key *out);
+/* SipHash-1-3 of any bytes with the process seed. */
 uint64_t key_hash(struct slice s);
 
-/* The secondary key (RFC 9111 section 4.1): for each field name in vary (the joined Vary value), the request's
- * normalised value, length-prefixed, absent told from empty. Accept-Encoding is normalised to the subset of
- * {zstd, br, gzip} with q > 0, Accept-Language's and all others' white space and list form are normalised. "*" anywhere gives false. */
+/* The secondary key (RFC 9111 section 4.1): each field name in vary (the joined Vary value) and the
+ * request's value for it, length-prefixed, absent told from empty. Lists, and fields not known by
+ * name, have white space and empty members normalised; Accept-Language is folded to lower case;
+ * Accept-Encoding to the subset of {zstd, br, gzip} with q > 0, so the origin must be asked with
+ * just that (accept_encoding_text). False where vary names "*" or holds no valid names: then no
+ * other request matches. */
 bool key_vary(struct slice vary, const struct request *req, struct arena *a, struct slice *out);
 
 #endif

@@ -1,8 +1,8 @@
 /* message: a request and a response without a wire format (RFC 9110).
  *
- * Framing (Content-Length, Transfer-Encoding) and Host are not among the fields: the parser turns them into body and
- * authority, and each wire format writes its own. A message belongs to one exchange; its slices live in that
- * exchange's arena, or, for a stored response, in the object. */
+ * Framing (Content-Length, Transfer-Encoding) and Host are not among the fields: the parser turns
+ * them into body and authority, and each wire format writes its own. A message belongs to one
+ * exchange; its slices live in that exchange's arena, or, for a stored response, in the object. */
 #ifndef VERGE_PROTOCOLS_HTTP_MESSAGE_H
 #define VERGE_PROTOCOLS_HTTP_MESSAGE_H
 
@@ -30,8 +30,8 @@ struct request {
     enum method method;
     struct slice method_text; /* as received; methods are case-sensitive */
     struct slice scheme;      /* "http" or "https" */
-    struct slice authority;   /* host[:port] as received, validated; lower-cased only in a cache key */
-    struct slice target;      /* path and query in origin-form, or "*"; percent-encoding untouched */
+    struct slice authority;   /* host[:port] as received, validated; any case */
+    struct slice target;      /* path and query, or "*"; percent-encoding untouched */
     enum http_version version;
     int64_t length; /* bytes of body, or LENGTH_UNKNOWN, or LENGTH_NONE */
     struct fields fields;
@@ -39,7 +39,8 @@ struct request {
 
 struct response {
     int status;
-    int64_t length; /* bytes of the representation (also for HEAD and 304), or LENGTH_UNKNOWN, or LENGTH_NONE */
+    int64_t length; /* bytes of the representation (also for HEAD and 304), or LENGTH_UNKNOWN, or
+                       LENGTH_NONE */
     struct fields fields;
 };
 
@@ -48,14 +49,16 @@ enum method method_lookup(struct slice text);
 bool method_is_safe(enum method m);
 bool method_is_idempotent(enum method m);
 
-/* A response to this method with this status never has a body (RFC 9112 section 6.3). */
+/* False where a response to this method with this status never has a body (RFC 9112 section 6.3).
+ */
 bool status_has_body(enum method m, int status);
 /* "Not Found"; "" for a status without a registered phrase. */
 struct slice status_phrase(int status);
 
 /* Host without port of a valid authority; brackets of an IPv6 literal stay. */
 struct slice authority_host(struct slice authority);
-/* RFC 3986 section 3.2.2 and 3.2.3: reg-name, IPv4 or IP-literal, optional port of digits, no userinfo, not empty. */
+/* RFC 3986 section 3.2.2 and 3.2.3: reg-name, IPv4 or [IPv6], optional port of digits (1 to 65535,
+ * or empty), no userinfo, host not empty. IPvFuture is refused: there is no such address. */
 bool authority_is_valid(struct slice authority);
 
 /* Path before the first '?', and the query after it (p == NULL where there is no '?'). */
