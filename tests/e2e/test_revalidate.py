@@ -1,0 +1,115 @@
+"""Asking the origin whether what is stored still holds."""
+
+import pytest
+
+from harness import Reply, fresh, outlive
+
+DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
+
+
+def test_a_304_makes_it_fresh_again(origin, client):
+    origin.on("/", fresh(b"body", 1, {"ETag": '"v1"'}),
+              Reply(304, {"ETag": '"v1"', "Cache-Control": "max-age=60"}))
+    client.get("/")
+    outlive(1)
+    response = client.get("/")
+    assert (response.status, response.body) == (200, b"body")
+    assert (response.fwd, response.cache["fwd-status"]) == ("stale", 304)
+    assert origin.last()["If-None-Match"] == '"v1"'
+    assert client.get("/").hit and origin.count("/") == 2
+
+
+def test_last_modified_where_there_is_no_etag(origin, client):
+    origin.on("/", fresh(b"body", 1, {"Last-Modified": DATE}), Reply(304))
+    client.get("/")
+    outlive(1)
+    assert client.get("/").body == b"body"
+    assert origin.last()["If-Modified-Since"] == DATE
+
+
+def test_a_200_replaces_it(origin, client):
+    origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}), fresh(b"new", 60, {"ETag": '"v2"'}))
+    client.get("/")
+    outlive(1)
+    assert client.get("/").body == b"new"
+    hit = client.get("/")
+    assert hit.hit and (hit.body, hit["ETag"]) == (b"new", '"v2"')
+
+
+def test_without_a_validator_it_is_fetched_anew(origin, client):
+    origin.on("/", fresh(b"old", 1), fresh(b"new"))
+    client.get("/")
+    outlive(1)
+    assert client.get("/").body == b"new"
+    assert not {"If-None-Match", "If-Modified-Since"} & set(origin.last().fields.names())
+
+
+def test_a_304_updates_the_stored_fields_but_not_those_of_the_body(origin, client):
+    origin.on("/", fresh(b"body", 1, {"ETag": '"v1"', "X-One": "old", "X-Two": "kept"}),
+              Reply(304, {"ETag": '"v1"', "Cache-Control": "max-age=60", "X-One": "new",
+                          "X-Three": "added", "Content-Length": "999",
+                          "Content-Encoding": "gzip", "Content-Range": "bytes 0-1/2"}))
+    client.get("/")
+    outlive(1)
+    for response in (client.get("/"), client.get("/")):
+        assert [response[n] for n in ("X-One", "X-Two", "X-Three")] == ["new", "kept", "added"]
+        assert response.body == b"body"
+        assert not {"Content-Encoding", "Content-Range"} & set(response.fields.names())
+
+
+def test_no_cache_asks_every_time(origin, client):
+    stored = {"Cache-Control": "no-cache, max-age=60", "ETag": '"v1"'}
+    origin.on("/", Reply(headers=stored, body=b"body"), Reply(304, stored))
+    assert [client.get("/").body for _ in range(3)] == [b"body"] * 3
+    assert origin.count("/") == 3
+    assert origin.last()["If-None-Match"] == '"v1"'
+
+
+def test_the_clients_own_condition_is_answered_by_the_node(origin, client):
+    origin.on("/", fresh(b"body", 1, {"ETag": '"v1"'}), Reply(304, {"ETag": '"v1"'}))
+    client.get("/")
+    outlive(1)
+    response = client.get("/", {"If-None-Match": '"other"'})
+    assert (response.status, response.body) == (200, b"body")
+
+
+def test_a_304_that_nobody_can_have_asked_for_is_not_stored(origin, client):
+    origin.on("/", Reply(304, {"Cache-Control": "max-age=60"}), fresh(b"body"))
+    client.get("/")
+    assert client.get("/").body == b"body"
+
+
+def test_a_304_for_another_version_does_not_freshen(origin, client):
+    origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}),
+              Reply(304, {"ETag": '"v2"', "Cache-Control": "max-age=60"}), fresh(b"new"))
+    client.get("/")
+    outlive(1)
+    assert client.get("/").body == b"new"
+
+
+@pytest.mark.parametrize("directive", ["must-revalidate", "proxy-revalidate", "s-maxage=1"])
+def test_where_it_must_be_validated_a_dead_origin_is_an_error(origin, client, directive):
+    origin.on("/", Reply(headers={"Cache-Control": f"max-age=1, {directive}, stale-if-error=60"}))
+    client.get("/")
+    outlive(1)
+    origin.refuse()
+    assert client.get("/").status in (502, 504)
+
+
+def test_head_freshens_a_stored_get(origin, client):
+    origin.on("/", fresh(b"body", 1, {"ETag": '"v1"'}),
+              fresh(b"body", 60, {"ETag": '"v1"', "X-New": "1"}))
+    client.get("/")
+    outlive(1)
+    client.get("/", method="HEAD")
+    response = client.get("/")
+    assert response.hit and response.body == b"body" and response["X-New"] == "1"
+
+
+def test_head_that_shows_another_version_makes_it_stale(origin, client):
+    origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}), fresh(b"other", 60, {"ETag": '"v2"'}),
+              fresh(b"new", 60, {"ETag": '"v2"'}))
+    client.get("/")
+    outlive(1)
+    client.get("/", method="HEAD")
+    assert client.get("/").body == b"new"
