@@ -1,0 +1,428 @@
+#include "cache/object.h"
+
+#include "cache/reader.h"
+
+#include <stdlib.h>
+
+#include "edge/base/check.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/io/worker.h"
+
+/* ---- accounting ---- */
+
+static void charge(struct object *o, size_t bytes)
+{
+    if (o->budget) atomic_fetch_add_explicit(&o->budget->used_bytes, bytes, memory_order_relaxed);
+}
+
+static void refund(struct object *o, size_t bytes)
+{
+    if (o->budget) atomic_fetch_sub_explicit(&o->budget->used_bytes, bytes, memory_order_relaxed);
+}
+
+static size_t fixed_cost(const struct object *o)
+{
+    return block_cost(sizeof *o) + block_cost(sizeof *o->payload) + block_cost(o->key.text.n) +
+           (o->head_memory ? block_cost(o->head_bytes) : 0);
+}
+
+/* ---- payload ---- */
+
+static struct payload *payload_new(void)
+{
+    struct payload *p = xcalloc(1, sizeof *p);
+    atomic_init(&p->references, 1);
+    return p;
+}
+
+struct payload *payload_hold(struct payload *p)
+{
+    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
+    return p;
+}
+
+static void payload_drop_first(struct payload *p)
+{
+    p->first += p->segments[0].n;
+    p->cost_bytes -= block_cost(p->segments[0].block->size_bytes);
+    span_release(&p->segments[0]);
+    p->count--;
+    memmove(p->segments, p->segments + 1, p->count * sizeof *p->segments);
+}
+
+/* Gives back what the row costs when the last generation of the object goes. */
+static size_t payload_drop(struct payload *p)
+{
+    if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1) return 0;
+    size_t cost = p->cost_bytes;
+    for (unsigned i = 0; i < p->count; i++) span_release(&p->segments[i]);
+    free(p->segments);
+    free(p);
+    return cost;
+}
+
+/* Returns what the row costs more than before. */
+static size_t payload_append(struct payload *p, struct span *s)
+{
+    struct span *last = p->count ? &p->segments[p->count - 1] : NULL;
+    p->end += s->n;
+    if (last && last->block == s->block && last->at + last->n == s->at) {
+        last->n += s->n;
+        span_release(s);
+        return 0;
+    }
+    if (p->count == p->capacity) {
+        p->capacity = p->capacity ? p->capacity * 2 : 1;
+        p->segments = xrealloc(p->segments, p->capacity * sizeof *p->segments);
+    }
+    size_t cost = block_cost(s->block->size_bytes);
+    p->cost_bytes += cost;
+    p->segments[p->count++] = *s;
+    *s = (struct span){ 0 };
+    return cost;
+}
+
+/* Blocks are taken large while the length is unknown; a stored object should not keep the slack. */
+static size_t payload_compact(struct payload *p)
+{
+    size_t saved = 0;
+    for (unsigned i = 0; i < p->count; i++) {
+        struct span *s = &p->segments[i];
+        size_t size = s->block->size_bytes;
+        if (size - s->n <= size / 8) continue;
+        struct block *b = block_new(s->n);
+        if (!b) continue;
+        memcpy(b->data, span_slice(s).p, s->n);
+        saved += block_cost(size) - block_cost(s->n);
+        block_release(s->block);
+        *s = (struct span){ b, 0, s->n };
+    }
+    p->cost_bytes -= saved;
+    return saved;
+}
+
+/* ---- life ---- */
+
+struct object *object_new(const struct key *key, struct budget *budget, uint64_t purge_seq,
+                          size_t window_bytes)
+{
+    struct object *o = xcalloc(1, sizeof *o);
+    atomic_init(&o->references, 1);
+    o->budget = budget;
+    o->key = *key;
+    o->key.text = slice_of(xmalloc(key->text.n), key->text.n);
+    memcpy((char *)o->key.text.p, key->text.p, key->text.n);
+    o->key.target = SLICE_NONE;
+    o->purge_seq = purge_seq;
+    o->payload = payload_new();
+    o->window_bytes = window_bytes;
+    pthread_mutex_init(&o->lock, NULL);
+    list_init(&o->waits);
+    list_init(&o->readers);
+    charge(o, fixed_cost(o));
+    metric_add(METRIC_OBJECTS_LIVE, 1);
+    return o;
+}
+
+struct object *object_hold(struct object *o)
+{
+    atomic_fetch_add_explicit(&o->references, 1, memory_order_relaxed);
+    return o;
+}
+
+void object_drop(struct object **drop)
+{
+    struct object *o = *drop;
+    *drop = NULL;
+    if (!o || atomic_fetch_sub_explicit(&o->references, 1, memory_order_acq_rel) != 1) return;
+    CHECK(list_empty(&o->waits) && list_empty(&o->readers) && !o->room && !o->abandoned);
+    refund(o, fixed_cost(o));
+    refund(o, payload_drop(o->payload));
+    object_drop(&o->successor);
+    arena_free(&o->trailer_arena);
+    pthread_mutex_destroy(&o->lock);
+    free((char *)o->key.text.p);
+    free(o->head_memory);
+    free(o);
+    metric_add(METRIC_OBJECTS_LIVE, -1);
+}
+
+size_t object_cost(struct object *o)
+{
+    return fixed_cost(o) + o->payload->cost_bytes;
+}
+
+/* ---- waits ---- */
+
+static void run_wait(struct note *n)
+{
+    struct wait *w = container_of(n, struct wait, note);
+    struct scope *scope = w->scope;
+    if (!w->cancelled) w->ready(w);
+    scope_leave(scope);
+}
+
+void wait_init(struct wait *w, struct scope *scope, void (*ready)(struct wait *))
+{
+    *w = (struct wait){ .note = { .run = run_wait }, .scope = scope, .ready = ready };
+    list_init(&w->link);
+}
+
+void object_park_locked(struct object *o, struct wait *w)
+{
+    CHECK(!w->parked);
+    w->parked = true;
+    w->cancelled = false;
+    list_append(&o->waits, &w->link);
+    scope_enter(w->scope);
+}
+
+static void take_off_locked(struct wait *w)
+{
+    list_remove(&w->link);
+    w->parked = false;
+    worker_post(w->scope->worker, &w->note);
+}
+
+static void wake_all_locked(struct object *o)
+{
+    while (!list_empty(&o->waits)) take_off_locked(container_of(o->waits.next, struct wait, link));
+}
+
+/* The fill's waits are not on the list: they are woken by other causes than the readers'. */
+static void wake_locked(struct wait **w)
+{
+    struct wait *waking = *w;
+    *w = NULL;
+    if (!waking) return;
+    waking->parked = false;
+    worker_post(waking->scope->worker, &waking->note);
+}
+
+void object_cancel_wait(struct object *o, struct wait *w)
+{
+    pthread_mutex_lock(&o->lock);
+    bool was_parked = w->parked;
+    if (was_parked) {
+        list_remove(&w->link);
+        if (o->room == w) o->room = NULL;
+        if (o->abandoned == w) o->abandoned = NULL;
+        w->parked = false;
+    }
+    pthread_mutex_unlock(&o->lock);
+    if (was_parked) scope_leave(w->scope);
+    else w->cancelled = true;
+}
+
+/* ---- the fill's side ---- */
+
+static void set_state_locked(struct object *o, enum object_state state)
+{
+    atomic_store_explicit(&o->state, (int)state, memory_order_release);
+}
+
+/* All of the head in one piece: field array, then vary and its key, then the field lines the slices point into. */
+static void copy_head(struct object *o, const struct response *head, struct slice vary, struct slice vary_key)
+{
+    const struct fields *from = &head->fields;
+    size_t lines = 0, array = from->n * sizeof *from->v;
+    for (uint32_t i = 0; i < from->n; i++) lines += from->v[i].name.n + from->v[i].value.n + 4;
+    o->head_bytes = array + vary.n + vary_key.n + lines;
+    o->head_memory = xmalloc(o->head_bytes);
+    struct field *v = (struct field *)o->head_memory;
+    char *at = o->head_memory + array;
+    o->vary = slice_of(at, vary.n);
+    at = mempcpy(at, vary.p ? vary.p : "", vary.n);
+    o->vary_key = slice_of(at, vary_key.n);
+    at = mempcpy(at, vary_key.p ? vary_key.p : "", vary_key.n);
+    o->head = *head;
+    o->head.lines = slice_of(at, lines);
+    for (uint32_t i = 0; i < from->n; i++) {
+        const struct field *f = &from->v[i];
+        v[i] = (struct field){ slice_of(at, f->name.n), slice_of(at + f->name.n + 2, f->value.n), f->id };
+        at = mempcpy(at, f->name.p, f->name.n);
+        at = mempcpy(at, ": ", 2);
+        at = mempcpy(at, f->value.p, f->value.n);
+        at = mempcpy(at, "\r\n", 2);
+    }
+    o->head.fields = (struct fields){ v, from->n, from->n };
+    charge(o, block_cost(o->head_bytes));
+}
+
+void object_set_head(struct object *o, const struct response *head, const struct freshness *freshness,
+                     struct slice vary, struct slice vary_key, bool retain)
+{
+    copy_head(o, head, vary, vary_key);
+    o->freshness = *freshness;
+    pthread_mutex_lock(&o->lock);
+    CHECK(object_state(o) == OBJECT_PENDING);
+    o->retain = retain;
+    set_state_locked(o, OBJECT_FILLING);
+    wake_all_locked(o);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* With nobody reading, what is to be stored is fetched at full speed. */
+static bool has_room_locked(const struct object *o)
+{
+    if (o->retain && o->reader_count == 0) return true;
+    return o->payload->end < o->wanted + o->window_bytes;
+}
+
+bool object_has_room(struct object *o, struct wait *room)
+{
+    pthread_mutex_lock(&o->lock);
+    bool may = has_room_locked(o);
+    if (!may) {
+        CHECK(!o->room && !room->parked);
+        room->parked = true;
+        room->cancelled = false;
+        o->room = room;
+        scope_enter(room->scope);
+    }
+    pthread_mutex_unlock(&o->lock);
+    return may;
+}
+
+void object_append(struct object *o, struct span *s)
+{
+    pthread_mutex_lock(&o->lock);
+    charge(o, payload_append(o->payload, s));
+    wake_all_locked(o);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* What the slowest reader still needs; with none yet, everything. */
+static uint64_t slowest_locked(struct object *o)
+{
+    uint64_t at = UINT64_MAX;
+    list_each(link, &o->readers) {
+        const struct reader *r = container_of(link, struct reader, link);
+        if (r->at < at) at = r->at;
+    }
+    return at == UINT64_MAX && o->reader_count ? o->payload->first : at;
+}
+
+static void trim_locked(struct object *o)
+{
+    struct payload *p = o->payload;
+    uint64_t keep = slowest_locked(o);
+    while (p->count && p->first + p->segments[0].n <= keep) {
+        size_t before = p->cost_bytes;
+        payload_drop_first(p);
+        refund(o, before - p->cost_bytes);
+    }
+}
+
+void object_stop_retaining(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    o->retain = false;
+    trim_locked(o);
+    if (o->reader_count == 0) wake_locked(&o->abandoned);
+    pthread_mutex_unlock(&o->lock);
+}
+
+void object_complete(struct object *o, const struct fields *trailers)
+{
+    pthread_mutex_lock(&o->lock);
+    if (trailers && trailers->n) {
+        arena_init(&o->trailer_arena, 512);
+        for (uint32_t i = 0; i < trailers->n; i++) {
+            fields_add_named(&o->trailers, &o->trailer_arena, arena_copy(&o->trailer_arena, trailers->v[i].name),
+                             arena_copy(&o->trailer_arena, trailers->v[i].value));
+        }
+    }
+    o->ended = true;
+    if (o->retain) {
+        refund(o, payload_compact(o->payload));
+        set_state_locked(o, OBJECT_COMPLETE);
+    }
+    wake_all_locked(o);
+    pthread_mutex_unlock(&o->lock);
+}
+
+void object_fail(struct object *o, int error)
+{
+    pthread_mutex_lock(&o->lock);
+    if (object_state(o) != OBJECT_COMPLETE && !o->ended) {
+        o->error = error;
+        set_state_locked(o, OBJECT_FAILED);
+        wake_all_locked(o);
+    }
+    pthread_mutex_unlock(&o->lock);
+}
+
+void object_replace(struct object *o, struct object *successor)
+{
+    pthread_mutex_lock(&o->lock);
+    CHECK(object_state(o) == OBJECT_PENDING);
+    o->successor = object_hold(successor);
+    set_state_locked(o, OBJECT_REPLACED);
+    wake_all_locked(o);
+    pthread_mutex_unlock(&o->lock);
+}
+
+void object_on_abandoned(struct object *o, struct wait *w)
+{
+    pthread_mutex_lock(&o->lock);
+    scope_enter(w->scope);
+    w->parked = true;
+    w->cancelled = false;
+    o->abandoned = w;
+    if (o->reader_count == 0 && !o->retain) wake_locked(&o->abandoned);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* ---- the other side ---- */
+
+void object_join(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    o->reader_count++;
+    pthread_mutex_unlock(&o->lock);
+}
+
+void object_leave(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    CHECK(o->reader_count > 0);
+    if (--o->reader_count == 0) {
+        if (!o->retain) wake_locked(&o->abandoned);
+        if (has_room_locked(o)) wake_locked(&o->room);
+    }
+    pthread_mutex_unlock(&o->lock);
+}
+
+bool object_wait_head(struct object *o, struct wait *w)
+{
+    pthread_mutex_lock(&o->lock);
+    bool pending = object_state(o) == OBJECT_PENDING;
+    if (pending) object_park_locked(o, w);
+    pthread_mutex_unlock(&o->lock);
+    return pending;
+}
+
+void object_advance_locked(struct object *o, uint64_t offset)
+{
+    if (offset > o->wanted) o->wanted = offset;
+    if (has_room_locked(o)) wake_locked(&o->room);
+    if (!o->retain) trim_locked(o);
+}
+
+struct object *object_with_payload(struct object *body, const struct response *head,
+                                   const struct freshness *freshness, struct slice vary,
+                                   struct slice vary_key, uint64_t purge_seq)
+{
+    CHECK(object_state(body) == OBJECT_COMPLETE);
+    struct object *o = object_new(&body->key, body->budget, purge_seq, body->window_bytes);
+    payload_drop(o->payload);
+    o->payload = payload_hold(body->payload);
+    o->authenticated = body->authenticated;
+    copy_head(o, head, vary, vary_key);
+    o->freshness = *freshness;
+    o->retain = o->ended = true;
+    set_state_locked(o, OBJECT_COMPLETE);
+    return o;
+}

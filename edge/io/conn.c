@@ -1,0 +1,273 @@
+#include "edge/io/conn.h"
+
+#include <errno.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "edge/base/check.h"
+#include "edge/base/list.h"
+#include "edge/base/mem.h"
+#include "edge/io/worker.h"
+
+struct conn_out {
+    struct span spans[CONN_SPANS];
+    unsigned count;      /* of spans, in order */
+    size_t queued_bytes; /* in spans */
+    struct block *tail;  /* small writes go here; the last span may still grow in it */
+    size_t tail_at;
+    bool sending;
+    struct iovec iov[CONN_SPANS];
+    struct msghdr message;
+};
+
+static void on_recv(struct op *op, const struct op_result *r);
+static void on_filled(struct op *op, const struct op_result *r);
+static void on_send(struct op *op, const struct op_result *r);
+
+void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops, int fd)
+{
+    *c = (struct conn){ .worker = w, .scope = scope, .ops = ops, .fd = fd };
+    op_init(&c->recv_op, scope, on_recv);
+    op_init(&c->send_op, scope, on_send);
+}
+
+/* ---- receiving ---- */
+
+static void arm_recv(struct conn *c)
+{
+    if (c->recv_op.armed || c->read_ended) return;
+    c->recv_op.done = on_recv;
+    if (c->multishot) op_recv_multishot(c->worker, &c->recv_op, c->fd);
+    else op_recv_once(c->worker, &c->recv_op, c->fd);
+}
+
+void conn_recv_start(struct conn *c)
+{
+    c->reading = c->multishot = true;
+    arm_recv(c);
+}
+
+void conn_recv_once(struct conn *c)
+{
+    c->reading = true;
+    c->multishot = false;
+    arm_recv(c);
+}
+
+void conn_recv_stop(struct conn *c)
+{
+    if (!c->reading) return;
+    c->reading = false;
+    op_cancel(c->worker, &c->recv_op);
+}
+
+void conn_recv_into(struct conn *c, void *to, size_t size_bytes)
+{
+    CHECK(!c->recv_op.armed && !c->read_ended);
+    c->recv_op.done = on_filled;
+    op_recv_into(c->worker, &c->recv_op, c->fd, to, size_bytes);
+}
+
+bool conn_recv_armed(const struct conn *c) { return c->recv_op.armed; }
+
+static void end_reading(struct conn *c, bool reset)
+{
+    if (c->read_ended) return;
+    c->read_ended = true;
+    c->reading = false;
+    c->ops->ended(c, reset);
+}
+
+static bool try_again(int result)
+{
+    return result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
+}
+
+static void on_recv(struct op *op, const struct op_result *r)
+{
+    struct conn *c = container_of(op, struct conn, recv_op);
+    if (r->result > 0) {
+        c->received_bytes += (uint64_t)r->result;
+        if (!c->multishot) c->reading = false;
+        c->ops->data(c, r->data);
+    } else if (!try_again(r->result)) {
+        end_reading(c, r->result < 0);
+        return;
+    }
+    if (!r->more && c->reading && !c->scope->closing) arm_recv(c);
+}
+
+static void on_filled(struct op *op, const struct op_result *r)
+{
+    struct conn *c = container_of(op, struct conn, recv_op);
+    if (r->result > 0) {
+        c->received_bytes += (uint64_t)r->result;
+        c->ops->filled(c, (size_t)r->result);
+    } else if (r->result != -ECANCELED) {
+        end_reading(c, r->result < 0);
+    }
+}
+
+/* ---- sending ---- */
+
+static struct conn_out *out_of(struct conn *c)
+{
+    if (!c->out) c->out = xcalloc(1, sizeof *c->out);
+    return c->out;
+}
+
+static void free_out(struct conn *c)
+{
+    struct conn_out *out = c->out;
+    if (!out) return;
+    for (unsigned i = 0; i < out->count; i++) worker_block_put(c->worker, &out->spans[i].block);
+    worker_block_put(c->worker, &out->tail);
+    free(out);
+    c->out = NULL;
+}
+
+bool conn_has_room(const struct conn *c)
+{
+    return !c->out || (c->out->count + 3 < CONN_SPANS && c->out->queued_bytes < CONN_SEND_BYTES);
+}
+
+size_t conn_queued_bytes(const struct conn *c) { return c->out ? c->out->queued_bytes : 0; }
+
+char *conn_reserve(struct conn *c, size_t n)
+{
+    struct conn_out *out = out_of(c);
+    if (out->tail && out->tail->size_bytes - out->tail_at >= n) return out->tail->data + out->tail_at;
+    worker_block_put(c->worker, &out->tail);
+    out->tail = n <= WORKER_BLOCK_BYTES ? worker_block(c->worker) : block_new(n);
+    out->tail_at = 0;
+    return out->tail && out->count < CONN_SPANS ? out->tail->data : NULL;
+}
+
+/* The last span grows if it ends where the new bytes begin and is not being sent: a span's length is read when the send
+ * is made, so it may not change under it. */
+static bool extends_last(const struct conn_out *out)
+{
+    if (out->count == 0 || (out->sending && out->count == 1)) return false;
+    const struct span *last = &out->spans[out->count - 1];
+    return last->block == out->tail && last->at + last->n == out->tail_at && !out->sending;
+}
+
+void conn_commit(struct conn *c, size_t n)
+{
+    struct conn_out *out = c->out;
+    if (extends_last(out)) {
+        out->spans[out->count - 1].n += (uint32_t)n;
+    } else {
+        CHECK(out->count < CONN_SPANS);
+        out->spans[out->count++] = span_of(out->tail, out->tail_at, n);
+    }
+    out->tail_at += n;
+    out->queued_bytes += n;
+}
+
+bool conn_write(struct conn *c, struct slice bytes)
+{
+    char *to = conn_reserve(c, bytes.n);
+    if (!to || (c->out->count == CONN_SPANS && !extends_last(c->out))) return false;
+    memcpy(to, bytes.p, bytes.n);
+    conn_commit(c, bytes.n);
+    return true;
+}
+
+void conn_push(struct conn *c, struct span *s)
+{
+    struct conn_out *out = out_of(c);
+    CHECK(out->count < CONN_SPANS);
+    out->queued_bytes += s->n;
+    out->spans[out->count++] = *s;
+    *s = (struct span){ 0 };
+}
+
+static unsigned fill_iov(struct conn_out *out)
+{
+    size_t left = CONN_SEND_BYTES;
+    unsigned n = 0;
+    for (; n < out->count && left; n++) {
+        struct slice bytes = span_slice(&out->spans[n]);
+        if (bytes.n > left) bytes.n = left;
+        out->iov[n] = (struct iovec){ (void *)bytes.p, bytes.n };
+        left -= bytes.n;
+    }
+    return n;
+}
+
+void conn_flush(struct conn *c)
+{
+    struct conn_out *out = c->out;
+    if (!out || out->sending || out->count == 0) return;
+    out->sending = true;
+    unsigned n = fill_iov(out);
+    if (n == 1) {
+        op_send(c->worker, &c->send_op, c->fd, out->iov[0].iov_base, out->iov[0].iov_len);
+        return;
+    }
+    out->message = (struct msghdr){ .msg_iov = out->iov, .msg_iovlen = n };
+    op_sendmsg(c->worker, &c->send_op, c->fd, &out->message);
+}
+
+static void drop_sent(struct conn *c, size_t sent)
+{
+    struct conn_out *out = c->out;
+    unsigned gone = 0;
+    c->sent_bytes += sent;
+    out->queued_bytes -= sent;
+    while (gone < out->count && sent >= out->spans[gone].n) {
+        sent -= out->spans[gone].n;
+        worker_block_put(c->worker, &out->spans[gone++].block);
+    }
+    out->count -= gone;
+    memmove(out->spans, out->spans + gone, out->count * sizeof out->spans[0]);
+    if (sent) {
+        out->spans[0].at += (uint32_t)sent;
+        out->spans[0].n -= (uint32_t)sent;
+    }
+}
+
+static void on_send(struct op *op, const struct op_result *r)
+{
+    struct conn *c = container_of(op, struct conn, send_op);
+    c->out->sending = false;
+    if (r->result > 0) drop_sent(c, (size_t)r->result);
+    else if (r->result != -EINTR && r->result != -EAGAIN) c->broken = true;
+    if (c->broken || c->out->count == 0) {
+        free_out(c);
+        c->ops->drained(c);
+    } else if (!c->scope->closing) {
+        conn_flush(c);
+    }
+}
+
+/* ---- ending ---- */
+
+void conn_shutdown(struct conn *c) { shutdown(c->fd, SHUT_WR); }
+
+void conn_cancel(struct conn *c)
+{
+    c->reading = false;
+    op_cancel(c->worker, &c->recv_op);
+    op_cancel(c->worker, &c->send_op);
+}
+
+void conn_close(struct conn *c)
+{
+    CHECK(!c->recv_op.armed && !c->send_op.armed);
+    free_out(c);
+    if (c->fd >= 0) close(c->fd);
+    c->fd = -1;
+}
+
+uint64_t conn_acknowledged_bytes(const struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t n = sizeof info;
+    if (getsockopt(c->fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0) return 0;
+    if (n < offsetof(struct tcp_info, tcpi_bytes_acked) + sizeof info.tcpi_bytes_acked) return 0;
+    return info.tcpi_bytes_acked;
+}

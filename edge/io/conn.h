@@ -1,0 +1,80 @@
+/* conn: a TCP connection, either side: bytes in, bytes out, one send in flight.
+ *
+ * Embedded in its protocol's connection, whose scope its operations hold; belongs to that worker. It knows no protocol and has
+ * no timers. Received bytes come as slices valid during the callback only, or straight into the owner's memory. Output is a
+ * bounded queue of spans; a send takes at most CONN_SEND_BYTES of it, because the kernel then copies from memory that is
+ * still in the CPU's cache (a 1 MiB send costs twice as much per byte). */
+#ifndef VERGE_IO_CONN_H
+#define VERGE_IO_CONN_H
+
+#include "edge/base/block.h"
+#include "edge/io/op.h"
+
+#define CONN_SEND_BYTES (256 * 1024)
+#define CONN_SPANS      16 /* queued for sending */
+
+struct conn;
+struct conn_out;
+
+struct conn_ops {
+    /* Bytes arrived; whatever is kept must be copied. */
+    void (*data)(struct conn *c, struct slice bytes);
+    /* A read of conn_recv_into has n > 0 bytes. */
+    void (*filled)(struct conn *c, size_t n);
+    /* The peer sends no more: reset is false for a clean end. Nothing is read after that. */
+    void (*ended)(struct conn *c, bool reset);
+    /* Everything queued was handed to the kernel, or will never be (conn->broken). */
+    void (*drained)(struct conn *c);
+};
+
+struct conn {
+    struct worker *worker;
+    struct scope *scope;
+    const struct conn_ops *ops;
+    struct op recv_op, send_op;
+    struct conn_out *out; /* while there is something to send */
+    int fd;
+    bool reading;    /* bytes are wanted as they come */
+    bool multishot;  /* read until told otherwise, or once */
+    bool read_ended; /* ended() was called */
+    bool broken;     /* a send failed: nothing more can be sent */
+    uint64_t received_bytes, sent_bytes;
+};
+
+/* Takes the descriptor. */
+void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops, int fd);
+
+/* Bytes as they come, until conn_recv_stop; a few more may still arrive after that. */
+void conn_recv_start(struct conn *c);
+/* One data() and no more. */
+void conn_recv_once(struct conn *c);
+void conn_recv_stop(struct conn *c);
+/* One filled(), with 1 to size_bytes bytes at to. No other receive may be armed. */
+void conn_recv_into(struct conn *c, void *to, size_t size_bytes);
+bool conn_recv_armed(const struct conn *c);
+
+/* Room for n bytes to be written in place at the end of the queue; NULL when the queue is full or memory is out. n may be
+ * up to a few pages more than a pooled block. conn_commit says how many were written. */
+char *conn_reserve(struct conn *c, size_t n);
+void conn_commit(struct conn *c, size_t n);
+/* Copies at the end of the queue; false when there is no room. */
+bool conn_write(struct conn *c, struct slice bytes);
+/* Queues a span, taking the reference. The caller made sure of conn_has_room. */
+void conn_push(struct conn *c, struct span *s);
+/* Another span and a few small writes fit. */
+bool conn_has_room(const struct conn *c);
+size_t conn_queued_bytes(const struct conn *c);
+/* Sends what is queued, unless a send is in flight already: its end sends the rest. */
+void conn_flush(struct conn *c);
+
+/* Ends our sending side (FIN) once the peer may read everything; call it when drained. */
+void conn_shutdown(struct conn *c);
+/* Asks for the end of everything in flight. */
+void conn_cancel(struct conn *c);
+/* Closes the descriptor and frees the queue; only when nothing is armed any more. */
+void conn_close(struct conn *c);
+
+/* Bytes the peer's kernel has acknowledged (TCP_INFO): how far a client really is. 0 where unknown. */
+uint64_t conn_acknowledged_bytes(const struct conn *c);
+
+#endif

@@ -1,0 +1,307 @@
+#include "edge/io/worker.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/eventfd.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "edge/base/check.h"
+#include "edge/base/clock.h"
+#include "edge/base/error.h"
+#include "edge/base/list.h"
+#include "edge/base/log.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+
+#define SUBMISSIONS  4096
+#define COMPLETIONS  16384
+#define BUFFER_COUNT 1024
+#define BUFFER_BYTES 8192
+#define BUFFER_GROUP 0
+#define REAP_MAX     512 /* completions run per turn before the ring is entered again */
+
+static _Thread_local struct worker *self;
+
+struct worker *worker_self(void) { return self; }
+
+/* ---- the ring ---- */
+
+static int ring_open(struct io_uring *ring, unsigned entries)
+{
+    struct io_uring_params params = {
+        .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
+                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP,
+        .cq_entries = entries * 4,
+    };
+    return io_uring_queue_init_params(entries, ring, &params);
+}
+
+int worker_probe(void)
+{
+    struct io_uring ring;
+    int rc = ring_open(&ring, 8);
+    if (rc == 0) {
+        io_uring_queue_exit(&ring);
+        return 0;
+    }
+    const char *advice =
+        rc == -ENOSYS  ? "this kernel has no io_uring; Verge needs Linux 6.1 or newer built with CONFIG_IO_URING" :
+        rc == -EPERM   ? "io_uring is forbidden here; set sysctl kernel.io_uring_disabled=0, and in a container "
+                         "allow io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile" :
+        rc == -EINVAL  ? "this kernel's io_uring is too old; Verge needs Linux 6.1 or newer" :
+        rc == -ENOMEM  ? "no memory to lock for io_uring; raise the limit with ulimit -l or LimitMEMLOCK=infinity" :
+        rc == -EMFILE  ? "too many open files; raise the limit with ulimit -n" :
+                         "io_uring could not be set up";
+    fprintf(stderr, "verge: %s (%s)\n", advice, strerror(-rc));
+    return -E_SYSTEM;
+}
+
+static void buffer_give(struct worker *w, unsigned id)
+{
+    io_uring_buf_ring_add(w->buffers, w->buffer_memory + (size_t)id * BUFFER_BYTES, BUFFER_BYTES,
+                          (unsigned short)id, io_uring_buf_ring_mask(BUFFER_COUNT), 0);
+    io_uring_buf_ring_advance(w->buffers, 1);
+}
+
+static int buffers_open(struct worker *w)
+{
+    int rc = 0;
+    w->buffers = io_uring_setup_buf_ring(&w->ring, BUFFER_COUNT, BUFFER_GROUP, 0, &rc);
+    if (!w->buffers) return rc;
+    w->buffer_memory = mmap(NULL, (size_t)BUFFER_COUNT * BUFFER_BYTES, PROT_READ | PROT_WRITE,
+                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (w->buffer_memory == MAP_FAILED) return -ENOMEM;
+    for (unsigned i = 0; i < BUFFER_COUNT; i++) buffer_give(w, i);
+    return 0;
+}
+
+/* ---- notes ---- */
+
+void worker_defer(struct worker *w, struct note *n)
+{
+    n->next = NULL;
+    *w->deferred_end = n;
+    w->deferred_end = &n->next;
+}
+
+void worker_post(struct worker *to, struct note *n)
+{
+    if (to == self) {
+        worker_defer(to, n);
+        return;
+    }
+    struct note *head = atomic_load_explicit(&to->mailbox, memory_order_relaxed);
+    do {
+        n->next = head;
+    } while (!atomic_compare_exchange_weak_explicit(&to->mailbox, &head, n, memory_order_release,
+                                                    memory_order_relaxed));
+    if (head) return; /* somebody rang already and the receiver has not emptied it since */
+    uint64_t one = 1;
+    while (write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) { }
+}
+
+static void collect_mail(struct worker *w)
+{
+    struct note *n = atomic_exchange_explicit(&w->mailbox, NULL, memory_order_acquire);
+    struct note *in_order = NULL;
+    while (n) {
+        struct note *next = n->next;
+        n->next = in_order;
+        in_order = n;
+        n = next;
+    }
+    while (in_order) {
+        struct note *next = in_order->next;
+        worker_defer(w, in_order);
+        in_order = next;
+    }
+}
+
+static void run_notes(struct worker *w)
+{
+    collect_mail(w);
+    while (w->deferred) {
+        struct note *n = w->deferred;
+        w->deferred = n->next;
+        if (!w->deferred) w->deferred_end = &w->deferred;
+        n->run(n);
+    }
+}
+
+static void on_bell(struct op *op, const struct op_result *r)
+{
+    struct worker *w = container_of(op, struct worker, bell_op);
+    if (r->result == -ECANCELED) return;
+    op_read(w, op, w->bell_fd, &w->bell_value, sizeof w->bell_value);
+}
+
+/* ---- the loop ---- */
+
+static void read_clock(struct worker *w)
+{
+    w->now_us = clock_monotonic_us();
+    w->wall_ms = clock_wall_ms();
+}
+
+static void wait_for_work(struct worker *w)
+{
+    int64_t wait_ms = wheel_next_ms(&w->wheel);
+    struct __kernel_timespec limit = { wait_ms / 1000, wait_ms % 1000 * 1000000 };
+    struct io_uring_cqe *cqe;
+    int rc = io_uring_submit_and_wait_timeout(&w->ring, &cqe, 1, wait_ms < 0 ? NULL : &limit, NULL);
+    CHECK(rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY);
+}
+
+static void run_completion(struct worker *w, const struct io_uring_cqe *cqe)
+{
+    struct op *op = io_uring_cqe_get_data(cqe);
+    if (!op) return; /* a cancellation that found nothing */
+    struct op_result r = { .result = cqe->res, .more = cqe->flags & IORING_CQE_F_MORE };
+    bool selected = cqe->flags & IORING_CQE_F_BUFFER;
+    unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+    if (selected && cqe->res > 0) {
+        r.data = slice_of(w->buffer_memory + (size_t)id * BUFFER_BYTES, (size_t)cqe->res);
+    }
+    struct scope *scope = op->scope;
+    if (!r.more) op->armed = false;
+    op->done(op, &r);
+    if (selected) buffer_give(w, id);
+    if (!r.more) scope_leave(scope);
+}
+
+/* Completions are copied off the ring first, so that what they start cannot lengthen this turn without end. */
+static void run_completions(struct worker *w)
+{
+    struct io_uring_cqe *seen[REAP_MAX], copies[REAP_MAX];
+    unsigned n = io_uring_peek_batch_cqe(&w->ring, seen, REAP_MAX);
+    for (unsigned i = 0; i < n; i++) copies[i] = *seen[i];
+    io_uring_cq_advance(&w->ring, n);
+    for (unsigned i = 0; i < n; i++) run_completion(w, &copies[i]);
+}
+
+static void loop(struct worker *w)
+{
+    run_notes(w); /* what starting up left */
+    while (!w->stopping) {
+        wait_for_work(w);
+        read_clock(w);
+        run_completions(w);
+        wheel_advance(&w->wheel, worker_now_ms(w));
+        run_notes(w);
+    }
+}
+
+/* ---- life ---- */
+
+struct start {
+    struct worker *worker;
+    int cpu;
+    void (*start)(struct worker *w);
+    pthread_barrier_t stands;
+    int result;
+};
+
+static void nothing(struct scope *s) { (void)s; }
+
+void worker_init(struct worker *w, unsigned index)
+{
+    *w = (struct worker){ .index = index, .bell_fd = -1 };
+    w->deferred_end = &w->deferred;
+    read_clock(w);
+    wheel_init(&w->wheel, worker_now_ms(w));
+    scope_init(&w->scope, w, nothing);
+}
+
+static void pin(int cpu)
+{
+    if (cpu < 0) return;
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET((size_t)cpu, &set);
+    if (sched_setaffinity(0, sizeof set, &set) < 0) {
+        log_event(LOG_WARNING, "worker not pinned to core %d: %s", cpu, strerror(errno));
+    }
+}
+
+static int open_all(struct worker *w)
+{
+    w->bell_fd = eventfd(0, EFD_CLOEXEC);
+    if (w->bell_fd < 0) return -errno;
+    int rc = ring_open(&w->ring, SUBMISSIONS);
+    if (rc < 0) return rc;
+    rc = buffers_open(w);
+    if (rc < 0) return rc;
+    op_init(&w->bell_op, &w->scope, on_bell);
+    op_read(w, &w->bell_op, w->bell_fd, &w->bell_value, sizeof w->bell_value);
+    return 0;
+}
+
+static void close_all(struct worker *w)
+{
+    io_uring_queue_exit(&w->ring); /* frees the buffer ring's registration too */
+    io_uring_free_buf_ring(&w->ring, w->buffers, BUFFER_COUNT, BUFFER_GROUP);
+    munmap(w->buffer_memory, (size_t)BUFFER_COUNT * BUFFER_BYTES);
+    close(w->bell_fd);
+    while (w->free_block_count) block_release(w->free_blocks[--w->free_block_count]);
+}
+
+static void *thread_main(void *arg)
+{
+    struct start *s = arg;
+    struct worker *w = s->worker;
+    self = w;
+    pin(s->cpu);
+    metrics_attach();
+    s->result = open_all(w);
+    bool stands = s->result == 0;
+    if (stands) s->start(w);
+    pthread_barrier_wait(&s->stands); /* s is gone from here on */
+    if (stands) {
+        loop(w);
+        close_all(w);
+    }
+    metrics_detach();
+    return NULL;
+}
+
+int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w))
+{
+    struct start s = { .worker = w, .cpu = cpu, .start = start };
+    pthread_barrier_init(&s.stands, NULL, 2);
+    int rc = pthread_create(&w->thread, NULL, thread_main, &s);
+    if (rc == 0) {
+        pthread_barrier_wait(&s.stands);
+        rc = -s.result;
+        if (rc) pthread_join(w->thread, NULL);
+    }
+    pthread_barrier_destroy(&s.stands);
+    if (rc == 0) return 0;
+    log_event(LOG_ERROR, "worker %u could not start: %s", w->index, strerror(rc));
+    return -E_SYSTEM;
+}
+
+void worker_stop(struct worker *w) { w->stopping = true; }
+
+void worker_join(struct worker *w) { pthread_join(w->thread, NULL); }
+
+/* ---- blocks ---- */
+
+struct block *worker_block(struct worker *w)
+{
+    if (w->free_block_count) return w->free_blocks[--w->free_block_count];
+    return block_new(WORKER_BLOCK_BYTES);
+}
+
+void worker_block_put(struct worker *w, struct block **b)
+{
+    struct block *put = *b;
+    *b = NULL;
+    if (!put) return;
+    bool pooled = put->size_bytes == WORKER_BLOCK_BYTES && block_sole(put) &&
+                  w->free_block_count < WORKER_BLOCKS_KEPT;
+    if (pooled) w->free_blocks[w->free_block_count++] = put;
+    else block_release(put);
+}

@@ -1,0 +1,71 @@
+/* worker: a thread with one ring, one timer wheel and one mailbox. Every mutable thing belongs to one worker.
+ *
+ * The loop: submit and wait until the wheel's next deadline; take all completions off the ring, then run each; fire timers; run
+ * notes. Callbacks never nest: what a callback wants to happen "next" it defers as a note. */
+#ifndef VERGE_IO_WORKER_H
+#define VERGE_IO_WORKER_H
+
+#include <liburing.h>
+#include <stdatomic.h>
+#include <pthread.h>
+
+#include "edge/base/block.h"
+#include "edge/base/wheel.h"
+#include "edge/io/op.h"
+
+#define WORKER_BLOCK_BYTES (16384 - sizeof(struct block)) /* a pooled block, header included: 16 KiB */
+#define WORKER_BLOCKS_KEPT 256                            /* free ones: 4 MiB at most */
+
+struct worker {
+    unsigned index;
+    int64_t now_us;  /* monotonic, read once per turn */
+    int64_t wall_ms; /* wall clock, likewise */
+    struct wheel wheel;
+
+    struct io_uring ring;
+    struct io_uring_buf_ring *buffers; /* what receives pick from */
+    char *buffer_memory;
+
+    struct note *deferred, **deferred_end; /* own worker's */
+    _Atomic(struct note *) mailbox;        /* everybody's, newest first */
+    int bell_fd;                           /* eventfd: rings when the mailbox was empty */
+    uint64_t bell_value;
+    struct op bell_op;
+    struct scope scope; /* of the worker's own ops */
+
+    struct block *free_blocks[WORKER_BLOCKS_KEPT];
+    unsigned free_block_count;
+
+    pthread_t thread;
+    bool stopping;
+};
+
+/* Probes the kernel. 0, or -E_SYSTEM after one sentence on what to do was written to standard error: io_uring switched off
+ * (sysctl kernel.io_uring_disabled), filtered (seccomp), or too old. */
+int worker_probe(void);
+
+/* Prepares everything but the ring, which its own thread makes. */
+void worker_init(struct worker *w, unsigned index);
+/* Starts the thread, pinned to cpu (-1: not pinned). start runs on it before the loop. Returns once the ring stands: 0 or
+ * -E_SYSTEM, logged. */
+int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w));
+/* Ends the loop after this turn; from the worker's own thread. */
+void worker_stop(struct worker *w);
+/* Waits for the thread and frees what worker_start made. */
+void worker_join(struct worker *w);
+/* The worker of the calling thread; NULL on any other thread. */
+struct worker *worker_self(void);
+
+/* Runs the note on that worker, later, in the order posted from here. Any thread. */
+void worker_post(struct worker *to, struct note *n);
+/* The same on the calling worker: still in this turn, after the present callback. */
+void worker_defer(struct worker *self, struct note *n);
+
+/* A block of WORKER_BLOCK_BYTES from the worker's pool, and back to it: where somebody else still holds it, only the
+ * reference is dropped. NULL when memory is out. */
+struct block *worker_block(struct worker *w);
+void worker_block_put(struct worker *w, struct block **b);
+
+static inline int64_t worker_now_ms(const struct worker *w) { return w->now_us / 1000; }
+
+#endif
