@@ -456,7 +456,7 @@ static int request_head(struct head *h, struct h1_request *out)
 int h1_parse_request(struct slice buf, size_t *scanned, const struct h1_limits *limits,
                      struct arena *arena, struct h1_request *out)
 {
-    int rc = *scanned ? find_end(buf, *scanned, &request_codes) : 1;
+    int rc = *scanned ? find_end(buf, *scanned, &request_codes) : buf.n > 0;
     if (rc > 0) {
         struct head h;
         *out = (struct h1_request){ 0 };
@@ -486,25 +486,28 @@ static bool status_line(struct head *h, int *status)
     return take_crlf(h) && line_fits(h);
 }
 
-/* Where there is no body whatever the framing says, HEAD and 304 announce the one there would be. The others must not
- * have framing; an origin that sends it all the same may well send the body too. */
-static void no_body(struct h1_response *out)
+/* HEAD and 304 announce the body there would be. */
+static bool announces_body(enum method request_method, int status)
 {
-    bool announces = out->msg.status == 304 || (out->msg.status >= 200 && out->msg.status != 204);
-    if (out->body == H1_BODY_CHUNKED || out->msg.length > 0) out->keep_alive &= announces;
-    if (!announces) out->msg.length = LENGTH_NONE;
-    out->body = H1_BODY_NONE;
+    return status == 304 || (request_method == METHOD_HEAD && status_has_body(METHOD_GET, status));
 }
 
+/* Other messages without a body must not have framing; an origin that sends it may well send the body too, and then
+ * its bytes would be taken for the next response. */
 static void read_body(struct h1_response *out, enum method request_method)
 {
-    if (!status_has_body(request_method, out->msg.status)) {
-        no_body(out);
-    } else if (out->body == H1_BODY_NONE) {
+    if (status_has_body(request_method, out->msg.status)) {
+        if (out->body != H1_BODY_NONE) return;
         out->body = H1_BODY_UNTIL_CLOSE;
         out->msg.length = LENGTH_UNKNOWN;
         out->keep_alive = false;
+        return;
     }
+    if (!announces_body(request_method, out->msg.status)) {
+        if (out->body == H1_BODY_CHUNKED || out->msg.length > 0) out->keep_alive = false;
+        out->msg.length = LENGTH_NONE;
+    }
+    out->body = H1_BODY_NONE;
 }
 
 static int response_head(struct head *h, enum method request_method, struct h1_response *out)
@@ -524,7 +527,7 @@ static int response_head(struct head *h, enum method request_method, struct h1_r
 int h1_parse_response(struct slice buf, size_t *scanned, const struct h1_limits *limits,
                       enum method request_method, struct arena *arena, struct h1_response *out)
 {
-    int rc = *scanned ? find_end(buf, *scanned, &response_codes) : 1;
+    int rc = *scanned ? find_end(buf, *scanned, &response_codes) : buf.n > 0;
     if (rc > 0) {
         struct head h;
         *out = (struct h1_response){ 0 };
