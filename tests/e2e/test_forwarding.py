@@ -1,0 +1,121 @@
+"""What is added, removed and left alone between client and origin."""
+
+import pytest
+
+from harness import Reply, fresh
+
+TRUSTED = {"top": "trusted_proxy 127.0.0.0/8;"}
+HOP_BY_HOP = [("Connection", "X-Mine, keep-alive"), ("X-Mine", "1"), ("Keep-Alive", "timeout=5"),
+              ("Proxy-Connection", "keep-alive"), ("Proxy-Authorization", "Basic eA=="),
+              ("TE", "trailers"), ("Upgrade", "x")]
+REMOVED = {"X-Mine", "Keep-Alive", "Proxy-Connection", "Upgrade"}
+
+
+def test_hop_by_hop_fields_of_a_request_stay_here(origin, client):
+    client.get("/", HOP_BY_HOP + [("X-Other", "2")])
+    names = set(origin.last().fields.names())
+    assert not REMOVED & names and "X-Other" in names
+
+
+def test_hop_by_hop_fields_of_a_response_stay_here(origin, client):
+    origin.on("/", Reply(headers=HOP_BY_HOP[:4] + [("X-Other", "2")]))
+    names = set(client.get("/").fields.names())
+    assert not REMOVED & names and "X-Other" in names
+
+
+def test_connection_cannot_name_away_what_counts(origin, client):
+    headers = [("Connection", "Host, X-Forwarded-For, Via, Authorization"), ("Authorization", "x")]
+    client.get("/", headers)
+    request = origin.last()
+    assert request["Host"] == "test.example"
+    assert request["X-Forwarded-For"] == "127.0.0.1" and request["Via"]
+
+
+def test_via_both_ways(origin, client):
+    origin.on("/", Reply(headers={"Via": "1.0 inner"}))
+    response = client.get("/", {"Via": "1.0 outer"})
+    assert origin.last()["Via"] == "1.0 outer, 1.1 verge"
+    assert response["Via"] == "1.0 inner, 1.1 verge"
+
+
+def test_who_asked_is_told(origin, client):
+    client.get("/", {"Host": "shop.example:8080"})
+    request = origin.last()
+    assert request["Host"] == "shop.example:8080"
+    assert request["X-Forwarded-For"] == "127.0.0.1"
+    assert request["X-Forwarded-Proto"] == "http"
+    assert request["X-Forwarded-Host"] == "shop.example:8080"
+    forwarded = request["Forwarded"]
+    assert "for=127.0.0.1" in forwarded and "proto=http" in forwarded
+    assert 'host="shop.example:8080"' in forwarded
+
+
+SPOOFED = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https",
+           "X-Forwarded-Host": "evil.example", "Forwarded": "for=6.6.6.6"}
+
+
+def test_what_a_stranger_claims_is_replaced(origin, client):
+    client.get("/", SPOOFED)
+    request = origin.last()
+    for name in SPOOFED:
+        assert len(request.fields.all(name)) == 1
+        assert "6.6.6.6" not in request[name] and "evil" not in request[name]
+    assert request["X-Forwarded-Proto"] == "http"
+
+
+def test_what_a_trusted_proxy_says_is_added_to(origin, start):
+    start(**TRUSTED).client.get("/", SPOOFED)
+    request = origin.last()
+    assert request["X-Forwarded-For"] == "6.6.6.6, 127.0.0.1"
+    assert request["X-Forwarded-Proto"] == "https"
+    assert request["X-Forwarded-Host"] == "evil.example"
+    assert request["Forwarded"].startswith("for=6.6.6.6, ") and "for=127.0.0.1" in request["Forwarded"]
+
+
+def test_absolute_form_goes_before_host(origin, client):
+    origin.on("/a", Reply(body=b"x"))
+    response, _ = client.raw(b"GET http://one.example/a?b HTTP/1.1\r\nHost: two.example\r\n\r\n")
+    assert response.body == b"x"
+    assert (origin.last().target, origin.last()["Host"]) == ("/a?b", "one.example")
+
+
+def test_absolute_form_without_a_path(origin, client):
+    origin.on("/", Reply(body=b"x"))
+    response, _ = client.raw(b"GET http://one.example HTTP/1.1\r\nHost: one.example\r\n\r\n")
+    assert response.body == b"x" and origin.last().target == "/"
+
+
+@pytest.mark.parametrize("target", ["/a//b", "/a/../b", "/%2e%2e/a", "/a%00b", "/a;b=c", "/?", "/a?b?c",
+                                    "/a?b=%zz", "//host/path", "/a|b", "/caf%C3%A9"])
+def test_a_target_is_not_touched(origin, client, target):
+    client.get(target)
+    assert origin.last().target == target
+
+
+def test_a_loop_is_found(origin, start):
+    """A node whose origin is itself."""
+    config = """
+        origin app { server 127.0.0.1:$port; }
+        site * { listen 127.0.0.1:$port; route * { origin app; } }
+        admin { listen 127.0.0.1:$admin_port; }"""
+    assert start(config=config).client.get("/").status == 508
+
+
+def test_header_rules(origin, start):
+    client = start(
+        site="response_header set X-Frame-Options DENY; request_header add X-Edge one;",
+        route="response_header remove Server; response_header add X-Extra 1;"
+              "request_header set User-Agent verge; request_header remove Cookie;").client
+    origin.on("/", fresh(headers={"Server": "secret/1.0", "X-Frame-Options": "ALLOW"}))
+    for response in (client.get("/", {"Cookie": "a=b", "User-Agent": "curl"}), client.get("/")):
+        assert response.fields.all("X-Frame-Options") == ["DENY"]
+        assert response["X-Extra"] == "1" and "Server" not in response.fields
+    request = origin.last()
+    assert request["X-Edge"] == "one" and request["User-Agent"] == "verge"
+    assert "Cookie" not in request.fields
+
+
+def test_the_host_may_be_given(origin, start):
+    start(origin="host inner.example;").client.get("/", {"Host": "outer.example"})
+    assert origin.last()["Host"] == "inner.example"
+    assert origin.last()["X-Forwarded-Host"] == "outer.example"

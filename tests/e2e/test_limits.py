@@ -1,0 +1,167 @@
+"""Every limit has its answer, and what it stopped never reaches the origin."""
+
+import pytest
+
+from harness import Reply, eventually, fresh, pattern
+
+HOST = b"Host: a.example\r\n"
+
+
+def limits(text):
+    return {"top": f"limits {{ {text} }}"}
+
+
+def test_a_long_target_is_414(origin, client):
+    response, connection = client.raw(b"GET /%s HTTP/1.1\r\n" % (b"a" * 20_000) + HOST + b"\r\n")
+    assert response.status == 414 and connection.ended()
+    assert origin.count() == 0
+
+
+def test_a_target_within_the_limit_passes(origin, client):
+    target = "/" + "a" * 8000
+    assert client.get(target).status == 404 and origin.last().target == target
+
+
+@pytest.mark.parametrize("fields", [
+    b"A: %s\r\n" % (b"a" * 40_000), b"A: %s\r\n" % (b"a" * 1000) * 40, b"A: b\r\n" * 101,
+], ids=["one large field", "large in sum", "too many"])
+def test_large_fields_are_431(origin, client, fields):
+    response, connection = client.raw(b"GET / HTTP/1.1\r\n" + HOST + fields + b"\r\n")
+    assert response.status == 431 and connection.ended()
+    assert origin.count() == 0
+
+
+def test_a_large_body_is_413(origin, start):
+    client = start(route="body_size 1000;").client
+    origin.on("/", Reply(body=b"x"))
+    assert client.request("POST", "/", body=bytes(1000)).status == 200
+    connection = client.connect()
+    connection.send(b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 1001\r\n\r\n")
+    assert connection.response().status == 413 and connection.ended()
+    assert origin.count("/") == 1
+
+
+def test_a_large_chunked_body_is_413(origin, start):
+    client = start(route="body_size 1000;").client
+    connection = client.connect()
+    connection.send(b"POST / HTTP/1.1\r\n" + HOST + b"Transfer-Encoding: chunked\r\n\r\n"
+                    b"3e9\r\n" + bytes(1001) + b"\r\n")
+    assert connection.response().status == 413 and connection.ended()
+    assert [r for r in origin.requests if r.body is not None] == []
+
+
+def test_an_expectation_of_too_much_is_413_before_the_body(origin, start):
+    client = start(route="body_size 1000;").client
+    response, _ = client.raw(b"POST / HTTP/1.1\r\n" + HOST +
+                             b"Expect: 100-continue\r\nContent-Length: 5000\r\n\r\n")
+    assert response.status == 413 and response.interim == []
+
+
+def test_a_head_that_takes_too_long_is_408(origin, start):
+    client = start(**limits("header_timeout 200ms;")).client
+    response, connection = client.raw(b"GET / HTTP/1.1\r\nHost: a")
+    assert response.status == 408 and connection.ended()
+    assert origin.count() == 0
+
+
+def test_a_body_that_stands_still_is_408(origin, start):
+    client = start(**limits("body_timeout 200ms;")).client
+    response, connection = client.raw(
+        b"POST / HTTP/1.1\r\n" + HOST + b"Content-Length: 10\r\n\r\nabc")
+    assert response.status == 408 and connection.ended()
+    assert [r for r in origin.requests if r.body is not None] == []
+
+
+def test_an_idle_connection_is_closed_without_a_word(origin, start):
+    client = start(**limits("idle_timeout 200ms;")).client
+    connection = client.connect()
+    assert connection.ended() and connection.stream.buffer == b""
+    connection = client.connect()
+    connection.request("GET", "/")
+    assert connection.response().status == 404
+    assert connection.ended() and connection.stream.buffer == b""
+
+
+def test_a_client_that_takes_nothing_is_closed(origin, start):
+    node = start(**limits("send_timeout 200ms;"))
+    origin.on("/", Reply(body=pattern(20_000_000)))
+    connection = node.client.connect(receive_buffer_bytes=4096)
+    connection.request("GET", "/")
+    eventually(lambda: node.metric("verge_errors_total", error="client_slow"), "it is given up")
+    assert len(connection.stream.to_end()) < 20_000_000
+
+
+def test_requests_per_connection(origin, start):
+    client = start(**limits("requests_per_connection 3;")).client
+    connection = client.connect()
+    for n in range(3):
+        connection.request("GET", "/")
+        assert connection.response()["Connection"] == ("close" if n == 2 else None)
+    assert connection.ended()
+
+
+@pytest.mark.parametrize("name", ["connections", "connections_per_client"])
+def test_too_many_connections_are_503(origin, start, name):
+    node = start(**limits(f"{name} 4;"))
+    held = [node.client.connect() for _ in range(4)]
+    for connection in held:
+        connection.request("GET", "/")
+        assert connection.response().status == 404
+    extra = node.client.connect()
+    assert extra.response().status == 503 and extra.ended()
+    held.pop().close()
+
+    def admitted():
+        connection = node.client.connect()
+        try:
+            connection.request("GET", "/")
+            return connection.response().status == 404
+        except OSError:
+            return False
+        finally:
+            connection.close()
+
+    eventually(admitted, "a place is free again")
+
+
+def test_an_object_beyond_the_limit_passes_without_being_stored(origin, start):
+    client = start(cache="object_max 64K;").client
+    origin.on("/", fresh(pattern(100_000)))
+    for _ in range(2):
+        response = client.get("/")
+        assert response.body == pattern(100_000) and not response.stored
+    assert origin.count("/") == 2
+
+
+def test_the_same_when_its_length_is_not_known_before(origin, start):
+    client = start(cache="object_max 64K;").client
+    origin.on("/", fresh(pattern(300_000), chunked=True))
+    assert [client.get("/").body for _ in range(2)] == [pattern(300_000)] * 2
+    assert origin.count("/") == 2
+
+
+def test_the_memory_budget_is_kept(origin, start):
+    node = start(config="""
+        cache { memory 4M; }
+        origin app { server 127.0.0.1:$origin_port; }
+        site * { listen 127.0.0.1:$port; route * { origin app; } }
+        admin { listen 127.0.0.1:$admin_port; }""")
+    for n in range(200):
+        origin.on(f"/{n}", fresh(pattern(100_000, n)))
+        assert node.client.get(f"/{n}").body == pattern(100_000, n)
+        assert node.metric("verge_cache_bytes") <= 4 << 20
+    assert node.metric("verge_cache_evictions_total") > 0
+    assert node.client.get("/199").body == pattern(100_000, 199)
+
+
+def test_origin_connections_are_capped(origin, start):
+    node = start(origin="connections_max 2;")
+    gate = origin.gate()
+    origin.on("/", [gate, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"])
+    connections = [node.client.connect() for _ in range(6)]
+    for i, connection in enumerate(connections):
+        connection.request("POST", "/", body=b"%d" % i)
+    origin.wait_for("/", 2)
+    gate.set()
+    assert {c.response().status for c in connections} <= {200, 503}
+    assert origin.connections <= 2
