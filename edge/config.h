@@ -48,6 +48,7 @@ struct header_rule {
 
 struct config_route {
     struct slice pattern; /* '*' matches any run of characters, '/' included; all else is literal */
+    size_t literal_bytes; /* of pattern before its first '*' */
     const struct config_origin *origin;
     struct cache_policy cache;
     struct key_policy key;
@@ -68,6 +69,8 @@ struct config_site {
     size_t route_count;
     unsigned index;
 };
+
+struct config_hosts;
 
 struct config_cidr {
     uint8_t bytes[16]; /* IPv4 as mapped IPv6 */
@@ -114,6 +117,7 @@ struct config {
     size_t route_total;
     const struct config_listen *listens; /* distinct, over all sites */
     size_t listen_count;
+    const struct config_hosts *hosts; /* for config_find_site: one table for each of listens */
     const struct config_cidr *trusted; /* proxies whose X-Forwarded-* and Forwarded count */
     size_t trusted_count;
 
@@ -147,9 +151,12 @@ void config_drop(struct config **c);
 void config_describe(FILE *out);
 
 /* The site for an authority's host on a connection that came in over that listener address: exact, then longest
- * wildcard, then "*"; NULL where none matches. local: the accepting socket's address. */
+ * wildcard, then "*"; NULL where none matches. listen may be of another generation: addresses are compared. host is
+ * without port; case and a trailing dot make no difference. */
 const struct config_site *config_find_site(const struct config *c, const struct config_listen *listen,
                                            struct slice host);
+/* Does the route's pattern match the path? */
+bool config_route_matches(const struct config_route *r, struct slice path);
 /* First route in file order whose pattern matches the path (query excluded); NULL where none does. */
 const struct config_route *config_find_route(const struct config_site *site, struct slice path);
 /* Does an address (IPv4 as mapped IPv6, 16 bytes) belong to a trusted proxy? */

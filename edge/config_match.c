@@ -1,0 +1,66 @@
+/* What a request is compared with: route patterns and trusted networks. */
+#define _GNU_SOURCE
+#include <string.h>
+
+#include "edge/config.h"
+
+static bool ends_with(struct slice s, struct slice end)
+{
+    return s.n >= end.n && (end.n == 0 || memcmp(s.p + s.n - end.n, end.p, end.n) == 0);
+}
+
+/* The part of path behind the literal that pattern begins with, wherever that is found first; pattern moves to the star
+ * after it. False where it is not found. */
+static bool skip_literal(struct slice *path, struct slice *pattern)
+{
+    size_t n = slice_find(*pattern, '*');
+    const char *at = n ? memmem(path->p, path->n, pattern->p, n) : path->p;
+    if (!at) return false;
+    *path = slice_skip(*path, (size_t)(at - path->p) + n);
+    *pattern = slice_skip(*pattern, n);
+    return true;
+}
+
+/* pattern begins with a star. Taking each literal between two stars where it comes first leaves most for the rest, so
+ * nothing needs to be tried twice. */
+static bool matches_stars(struct slice path, struct slice pattern)
+{
+    for (;;) {
+        pattern = slice_skip(pattern, 1);
+        if (slice_find(pattern, '*') == pattern.n) return ends_with(path, pattern);
+        if (!skip_literal(&path, &pattern)) return false;
+    }
+}
+
+bool config_route_matches(const struct config_route *r, struct slice path)
+{
+    size_t literal = r->literal_bytes;
+    if (!slice_starts(path, slice_of(r->pattern.p, literal))) return false;
+    if (literal == r->pattern.n) return path.n == literal;
+    if (literal + 1 == r->pattern.n) return true;
+    return matches_stars(slice_skip(path, literal), slice_skip(r->pattern, literal));
+}
+
+const struct config_route *config_find_route(const struct config_site *site, struct slice path)
+{
+    for (size_t i = 0; i < site->route_count; i++) {
+        if (config_route_matches(&site->routes[i], path)) return &site->routes[i];
+    }
+    return NULL;
+}
+
+static bool contains(const struct config_cidr *net, const uint8_t address[16])
+{
+    unsigned whole = net->bits / 8, rest = net->bits % 8;
+    if (memcmp(net->bytes, address, whole) != 0) return false;
+    uint8_t mask = (uint8_t)(0xff00 >> rest);
+    return rest == 0 || ((net->bytes[whole] ^ address[whole]) & mask) == 0;
+}
+
+bool config_is_trusted(const struct config *c, const uint8_t address[16])
+{
+    for (size_t i = 0; i < c->trusted_count; i++) {
+        if (contains(&c->trusted[i], address)) return true;
+    }
+    return false;
+}

@@ -1,0 +1,103 @@
+/* Origins and their servers. target is the struct config, within the block the struct config_origin. */
+#include "edge/config_builder.h"
+#include "protocols/http/message.h"
+
+#define WEIGHT_MAX 1000
+
+const struct config_origin *config_origin_find(const struct config_builder *b, struct slice name)
+{
+    for (size_t i = 0; i < b->config->origin_count; i++) {
+        if (slice_eq(b->config->origins[i].name, name)) return &b->config->origins[i];
+    }
+    return NULL;
+}
+
+void config_apply_origin(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                         void *target)
+{
+    (void)d;
+    struct config *c = target;
+    const struct conf_word *name = &item->args[0];
+    const struct config_origin *known = config_origin_find(b, name->text);
+    if (known)
+        conf_fail(&b->report, name->at, NULL, "duplicate origin \"%.*s\"; the first is on line %u",
+                  CONF_SHOWN(name->text), b->origin_lines[known->index]);
+
+    struct config_origin origin = { .name = name->text, .index = (unsigned)c->origin_count };
+    config_build_block(b, CONTEXT_ORIGIN, item, &origin);
+    b->origin_lines = config_room(b, b->origin_lines, c->origin_count, sizeof *b->origin_lines);
+    b->origin_lines[c->origin_count] = name->line;
+    struct config_origin *origins = config_room(b, c->origins, c->origin_count, sizeof origin);
+    origins[c->origin_count++] = origin;
+    c->origins = origins;
+}
+
+static void fail_server(struct config_builder *b, const struct conf_word *w, const char *reason)
+{
+    struct arena *a = &b->config->arena;
+    struct slice scheme = SLICE("http://"), rest = w->text;
+    const char *hint = NULL;
+    if (slice_starts(rest, scheme)) {
+        rest = slice_skip(rest, scheme.n);
+        rest.n = slice_find(rest, '/');
+        reason = "is a URL; HOST:PORT is wanted";
+        hint = arena_printf(a, "did you mean \"%.*s\"?", CONF_SHOWN(rest)).p;
+    } else if (config_is_host_name(rest)) {
+        hint = arena_printf(a, "did you mean \"%.*s:80\"?", CONF_SHOWN(rest)).p;
+    }
+    conf_fail(&b->report, w->at, hint, "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
+}
+
+static void fail_option(struct config_builder *b, const struct conf_word *w)
+{
+    struct conf_suggestion s = conf_suggest(w->text);
+    conf_suggest_offer(&s, SLICE("backup"));
+    conf_suggest_offer(&s, SLICE("down"));
+    const char *hint = conf_suggest_hint(&s, &b->config->arena);
+    conf_fail(&b->report, w->at, hint ? hint : "weight=NUMBER, backup or down", "unknown option \"%.*s\" of a server",
+              CONF_SHOWN(w->text));
+}
+
+static void read_option(struct config_builder *b, const struct conf_word *w, struct config_server *server)
+{
+    struct slice weight = SLICE("weight=");
+    uint64_t n = 0;
+    if (slice_eq(w->text, SLICE("backup"))) {
+        server->backup = true;
+    } else if (slice_eq(w->text, SLICE("down"))) {
+        server->down = true;
+    } else if (!slice_starts(w->text, weight)) {
+        fail_option(b, w);
+    } else if (!config_read_digits(slice_skip(w->text, weight.n), WEIGHT_MAX, &n) || n == 0) {
+        conf_fail(&b->report, w->at, NULL, "a weight must be a number from 1 to %d", WEIGHT_MAX);
+    } else {
+        server->weight = (unsigned)n;
+    }
+}
+
+void config_apply_server(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                         void *target)
+{
+    (void)d;
+    struct config_origin *origin = target;
+    struct config_server server = { .weight = 1 };
+    const char *reason = config_read_host_port(item->args[0].text, &server.host, &server.port);
+    if (reason) fail_server(b, &item->args[0], reason);
+    else server.host = arena_copy(&b->config->arena, server.host);
+    for (size_t i = 1; i < item->arg_count; i++) read_option(b, &item->args[i], &server);
+
+    struct config_server *servers = config_room(b, origin->servers, origin->server_count, sizeof server);
+    servers[origin->server_count++] = server;
+    origin->servers = servers;
+}
+
+void config_apply_host(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                       void *target)
+{
+    (void)d;
+    struct config_origin *origin = target;
+    const struct conf_word *w = &item->args[0];
+    if (!authority_is_valid(w->text))
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not a host, or a host and a port", CONF_SHOWN(w->text));
+    origin->host = w->text;
+}

@@ -1,0 +1,177 @@
+/* Sites and routes. target is the struct config, within a site its struct config_site_build, which begins with the route
+ * its routes inherit from. */
+#include "edge/config_builder.h"
+
+void config_take_listen(struct config_builder *b, const struct conf_word *w, struct config_listen *out)
+{
+    const char *reason = config_read_listen(w->text, out), *hint = NULL;
+    if (!reason) return;
+    struct slice name = SLICE("localhost:");
+    if (slice_starts(w->text, name)) {
+        struct slice port = slice_skip(w->text, name.n);
+        hint = arena_printf(&b->config->arena, "did you mean \"127.0.0.1:%.*s\"?", CONF_SHOWN(port)).p;
+    }
+    conf_fail(&b->report, w->at, hint, "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
+}
+
+bool config_listen_eq(const struct config_listen *a, const struct config_listen *b)
+{
+    return a->address_bytes == b->address_bytes && memcmp(&a->address, &b->address, a->address_bytes) == 0;
+}
+
+void config_apply_site_listen(struct config_builder *b, const struct config_directive *d,
+                              const struct conf_item *item, void *target)
+{
+    (void)d;
+    struct config_site *site = &((struct config_site_build *)target)->site;
+    struct config_listen listen;
+    config_take_listen(b, &item->args[0], &listen);
+    for (size_t i = 0; listen.address_bytes && i < site->listen_count; i++) {
+        if (config_listen_eq(&site->listens[i], &listen))
+            conf_fail(&b->report, item->args[0].at, NULL, "this site listens there already");
+    }
+    struct config_listen *listens = config_room(b, site->listens, site->listen_count, sizeof listen);
+    listens[site->listen_count++] = listen;
+    site->listens = listens;
+}
+
+/* NULL, or what is wrong with it. */
+static const char *check_host(struct slice host)
+{
+    if (slice_eq(host, SLICE("*"))) return NULL;
+    if (slice_find(host, '/') < host.n) return "is a URL or a path; a site takes host names";
+    if (host.n && host.p[0] == '[' && host.p[host.n - 1] == ']') return NULL; /* compared as text */
+    if (slice_find(host, ':') < host.n) return "has a port; the port is that of \"listen\"";
+    if (slice_starts(host, SLICE("*."))) host = slice_skip(host, 2);
+    return config_is_host_name(host) ? NULL : "is not a host name, *.NAME or *";
+}
+
+static struct slice lower_host(struct arena *a, struct slice host)
+{
+    if (host.n > 1 && host.p[host.n - 1] == '.') host.n--; /* the root's dot is optional */
+    char *p = arena_alloc(a, host.n + 1);
+    for (size_t i = 0; i < host.n; i++) p[i] = ascii_lower(host.p[i]);
+    p[host.n] = 0;
+    return slice_of(p, host.n);
+}
+
+static void read_hosts(struct config_builder *b, const struct conf_item *item, struct config_site *site)
+{
+    struct slice *hosts = arena_alloc(&b->config->arena, item->arg_count * sizeof *hosts);
+    for (size_t i = 0; i < item->arg_count; i++) {
+        const struct conf_word *w = &item->args[i];
+        hosts[i] = lower_host(&b->config->arena, w->text);
+        const char *reason = check_host(hosts[i]);
+        if (reason) conf_fail(&b->report, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
+    }
+    site->hosts = hosts;
+    site->host_count = item->arg_count;
+}
+
+void config_apply_site(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                       void *target)
+{
+    (void)d;
+    struct config *c = target;
+    struct config_site_build build = { .item = item, .site.index = (unsigned)c->site_count };
+    read_hosts(b, item, &build.site);
+    config_build_block(b, CONTEXT_SITE, item, &build);
+    b->sites = config_room(b, b->sites, c->site_count, sizeof build);
+    b->sites[c->site_count++] = build;
+}
+
+static const char *check_pattern(struct slice pattern)
+{
+    if (pattern.n == 0 || (pattern.p[0] != '/' && pattern.p[0] != '*')) return "must begin with / or *";
+    if (slice_find(pattern, '?') < pattern.n) return "has a query; routes match the path only";
+    return NULL;
+}
+
+/* An earlier pattern that matches this one's text, stars and all, matches everything this one does. */
+static void check_reachable(struct config_builder *b, const struct config_site *site, const struct conf_word *w)
+{
+    for (size_t i = 0; i < site->route_count; i++) {
+        const struct config_route *earlier = &site->routes[i];
+        if (!config_route_matches(earlier, w->text)) continue;
+        conf_fail(&b->report, w->at, "the first that matches is used",
+                  "this route is never reached: \"%.*s\" on line %u takes all its requests",
+                  CONF_SHOWN(earlier->pattern), earlier->line);
+        return;
+    }
+}
+
+/* first's items, then second's. */
+static const void *joined(struct config_builder *b, const void *first, size_t n_first, const void *second,
+                          size_t n_second, size_t item_bytes)
+{
+    if (!n_first) return second;
+    if (!n_second) return first;
+    char *all = arena_alloc(&b->config->arena, (n_first + n_second) * item_bytes);
+    memcpy(all, first, n_first * item_bytes);
+    memcpy(all + n_first * item_bytes, second, n_second * item_bytes);
+    return all;
+}
+
+/* Lists gather: a member's own and its parent's become one. */
+#define JOIN_BEFORE(b, parent, own, list, count)                                                   \
+    ((own)->list = joined(b, (parent)->list, (parent)->count, (own)->list, (own)->count,           \
+                          sizeof *(own)->list),                                                    \
+     (own)->count += (parent)->count)
+#define JOIN_AFTER(b, parent, own, list, count)                                                    \
+    ((own)->list = joined(b, (own)->list, (own)->count, (parent)->list, (parent)->count,           \
+                          sizeof *(own)->list),                                                    \
+     (own)->count += (parent)->count)
+
+static void join_lists(struct config_builder *b, const struct config_route *site, struct config_route *route)
+{
+    JOIN_AFTER(b, site, route, cache.ttls, cache.ttl_count);
+    JOIN_BEFORE(b, site, route, key.headers, key.header_count);
+    JOIN_BEFORE(b, site, route, key.cookies, key.cookie_count);
+    JOIN_BEFORE(b, site, route, request_headers, request_header_count);
+    JOIN_BEFORE(b, site, route, response_headers, response_header_count);
+}
+
+/* A route as its site leaves it: values inherited, lists empty until join_lists. */
+static struct config_route inherit(const struct config_route *site)
+{
+    struct config_route route = *site;
+    route.cache.ttls = NULL;
+    route.key.headers = route.key.cookies = NULL;
+    route.request_headers = route.response_headers = NULL;
+    route.cache.ttl_count = route.key.header_count = route.key.cookie_count = 0;
+    route.request_header_count = route.response_header_count = 0;
+    return route;
+}
+
+static void fail_no_origin(struct config_builder *b, const struct conf_item *item)
+{
+    const struct config *c = b->config;
+    const char *hint = NULL;
+    if (c->origin_count == 1)
+        hint = arena_printf(&b->config->arena, "add \"origin %.*s;\"", CONF_SHOWN(c->origins[0].name)).p;
+    conf_fail(&b->report, item->name.at, hint, "neither this route nor its site has an origin");
+}
+
+void config_apply_route(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                        void *target)
+{
+    struct config_site_build *build = target;
+    struct config_site *site = &build->site;
+    struct config_route route = inherit(&build->inherited);
+    const struct conf_word *w = &item->args[0];
+    route.pattern = w->text;
+    route.literal_bytes = slice_find(w->text, '*');
+    route.line = item->name.line;
+    route.index = (unsigned)b->config->route_total++;
+
+    const char *reason = check_pattern(w->text);
+    if (reason) conf_fail(&b->report, w->at, NULL, "the pattern of a %s %s", d->name, reason);
+    else check_reachable(b, site, w);
+    config_build_block(b, CONTEXT_ROUTE, item, &route);
+    join_lists(b, &build->inherited, &route);
+    if (!route.origin) fail_no_origin(b, item);
+
+    struct config_route *routes = config_room(b, site->routes, site->route_count, sizeof route);
+    routes[site->route_count++] = route;
+    site->routes = routes;
+}

@@ -1,0 +1,122 @@
+/* Directives of the top level, of cache, limits and admin. target is the struct config. */
+#include "edge/config_builder.h"
+
+#define WORKERS_MAX 256
+
+/* Fails with reason about a word of the file, unless there is none. */
+static bool refuse(struct config_builder *b, const struct conf_word *w, const char *reason, const char *hint)
+{
+    if (reason) conf_fail(&b->report, w->at, hint, "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
+    return reason;
+}
+
+void config_apply_workers(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                          void *target)
+{
+    struct config *c = target;
+    const struct conf_word *w = &item->args[0];
+    int64_t n = 0;
+    if (!slice_eq(w->text, SLICE("auto"))) {
+        if (refuse(b, w, config_read_number(w->text, &n), "a number, or auto")) return;
+        if (n < 1 || n > WORKERS_MAX)
+            conf_fail(&b->report, w->at, NULL, "%s must be auto, or 1 to %d", d->name, WORKERS_MAX);
+    }
+    c->workers = (unsigned)n;
+}
+
+static void push_proxy(struct config_builder *b, struct config *c, const struct conf_word *w)
+{
+    struct config_cidr cidr;
+    if (refuse(b, w, config_read_cidr(w->text, &cidr), NULL)) return;
+    if (config_cidr_mask(&cidr)) {
+        /* 10.0.0.1/8 may mean one host or a network: too important to guess. */
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" has bits set behind its prefix", CONF_SHOWN(w->text));
+        return;
+    }
+    struct config_cidr *proxies = config_room(b, c->trusted, c->trusted_count, sizeof cidr);
+    proxies[c->trusted_count++] = cidr;
+    c->trusted = proxies;
+}
+
+void config_apply_trusted_proxy(struct config_builder *b, const struct config_directive *d,
+                                const struct conf_item *item, void *target)
+{
+    (void)d;
+    for (size_t i = 0; i < item->arg_count; i++) push_proxy(b, target, &item->args[i]);
+}
+
+void config_apply_access_log(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                             void *target)
+{
+    (void)d;
+    struct config *c = target;
+    bool off = slice_eq(item->args[0].text, SLICE("off"));
+    c->log.access_path = off ? SLICE_NONE : item->args[0].text;
+    if (item->arg_count == 1) return;
+    const struct conf_word *w = &item->args[1];
+    if (slice_eq(w->text, SLICE("json"))) c->log.access_format = LOG_JSON;
+    else if (!slice_eq(w->text, SLICE("combined"))) refuse(b, w, "is not a log format", "combined or json");
+}
+
+void config_apply_error_log(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                            void *target)
+{
+    (void)b, (void)d;
+    struct config *c = target;
+    bool standard = slice_eq(item->args[0].text, SLICE("stderr"));
+    c->log.error_path = standard ? SLICE_NONE : item->args[0].text;
+}
+
+void config_apply_cache(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                        void *target)
+{
+    (void)d;
+    config_build_block(b, CONTEXT_CACHE, item, target);
+}
+
+/* memory has been read: it stands before this one in the table. */
+void config_apply_object_max(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                             void *target)
+{
+    struct config *c = target;
+    const struct conf_word *w = &item->args[0];
+    struct slice share = SLICE("memory/");
+    int64_t size;
+    uint64_t parts;
+    if (slice_starts(w->text, share)) {
+        if (!config_read_digits(slice_skip(w->text, share.n), 1024, &parts) || parts == 0) {
+            refuse(b, w, "is not a share of memory", "memory/1 to memory/1024");
+            return;
+        }
+        size = (int64_t)(c->cache.memory_bytes / parts);
+    } else if (refuse(b, w, config_read_size(w->text, &size), NULL)) {
+        return;
+    }
+    if (size < 1 || (size_t)size > c->cache.memory_bytes)
+        conf_fail(&b->report, w->at, NULL, "%s must be at least 1 byte and at most memory", d->name);
+    c->cache.object_max_bytes = (size_t)size;
+}
+
+void config_apply_limits(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                         void *target)
+{
+    (void)d;
+    config_build_block(b, CONTEXT_LIMITS, item, target);
+}
+
+void config_apply_admin(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
+                        void *target)
+{
+    (void)d;
+    struct config *c = target;
+    c->admin.enabled = true;
+    config_build_block(b, CONTEXT_ADMIN, item, c);
+}
+
+void config_apply_admin_listen(struct config_builder *b, const struct config_directive *d,
+                               const struct conf_item *item, void *target)
+{
+    (void)d;
+    struct config *c = target;
+    config_take_listen(b, &item->args[0], &c->admin.listen);
+}
