@@ -1,10 +1,10 @@
-"""What a measurement needs of the machine: pinned cores, a network of its own, exact CPU clocks, process trees."""
+"""What a measurement needs of the machine: pinned cores, a network of its own, exact CPU clocks."""
 
-import ctypes
 import fcntl
 import os
 import platform
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -16,12 +16,16 @@ LOAD_CORE = 1
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def require_two_cores():
+def prepare():
+    """Takes what the measurement needs, or ends the program. To be called first: it may start anew."""
     if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         sys.exit("bench: cores 0 and 1 are needed, one for the server and one for the load")
+    _enter_private_network()
+    os.sched_setaffinity(0, {LOAD_CORE})
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))
 
 
-def enter_private_network():
+def _enter_private_network():
     """Re-executes the program in a network namespace of its own, where root may make one.
 
     Nothing else then talks on its loopback, and no port of the bench can meet one of the machine's.
@@ -45,18 +49,12 @@ def _bring_loopback_up():
 
 def start(argv, core, **options):
     """Starts a process on one core; it dies with the bench, however the bench dies."""
-    libc = ctypes.CDLL(None)
-    PR_SET_PDEATHSIG, SIGTERM = 1, 15
-
-    def prepare():
-        os.sched_setaffinity(0, {core})
-        libc.prctl(PR_SET_PDEATHSIG, SIGTERM)
-
-    return subprocess.Popen(argv, preexec_fn=prepare, stdin=subprocess.DEVNULL, **options)
+    wrapped = ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *argv]
+    return subprocess.Popen(wrapped, stdin=subprocess.DEVNULL, **options)
 
 
 def process_tree(pid):
-    """The process and all its descendants: nginx and Varnish work in children of what was started."""
+    """The process and all its descendants: nginx and Varnish work in children of their own."""
     tree = [pid]
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -71,8 +69,8 @@ def process_tree(pid):
 def cpu_seconds(pid):
     """CPU time of a process tree, user and system, to the nanosecond.
 
-    The process clock counts every thread, also those that have ended, as the scheduler does; utime and stime of
-    /proc come in ticks of 10 ms.
+    The process clock counts every thread, also those that have ended, as the scheduler does; utime
+    and stime in /proc come in ticks of 10 ms.
     """
     CPUCLOCK_SCHED = 2
     total = 0.0

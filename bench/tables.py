@@ -1,4 +1,6 @@
-"""Results as Markdown. Every cell carries the ratio to Verge of the same run: ratios travel, absolute figures do not."""
+"""Results as Markdown. Every cell carries the ratio to Verge in the same run: ratios travel between
+machines, absolute figures do not.
+"""
 
 import statistics
 
@@ -52,7 +54,7 @@ def print_section(title, results, versions):
     cpu = "Server CPU per request, microseconds (ratio to Verge: above 1 costs more)"
     rate = "Requests per second (ratio to Verge: below 1 is slower)"
     _print_table(f"{cpu}, best repetition:", results, versions, "cpu_us", min)
-    if len({result["server"] for result in results}) < len(results) / len({r["size"] for r in results}):
+    if len(results) > len({(result["server"], result["size"]) for result in results}):
         _print_table(f"{cpu}, median:", results, versions, "cpu_us", statistics.median)
     _print_table(f"{rate}, best repetition:", results, versions, "rate", max)
 
@@ -62,4 +64,6 @@ def print_footer(arguments, results, machine_description):
     print(f"\n`{command}` on {machine_description}. One worker on core 0, the load on core 1.")
     if results:
         worst = max(result["stranger"] for result in results)
-        print(f"Other work on the server's core took up to {worst:.0%} of it during a run.")
+        print(
+            f"Others (strangers, ksoftirqd) took up to {worst:.0%} of the server's core in a run."
+        )

@@ -1,0 +1,125 @@
+"""Servers and load generators as processes: started, waited for, asked, gone without a trace."""
+
+import http.client
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+import machine
+from servers import FLOOR, HERE, HITS, LOAD
+
+
+class Failure(Exception):
+    """A server that does not start or answers wrongly: its figure would mean nothing."""
+
+
+def require_programs():
+    for program in (FLOOR, LOAD):
+        if not os.access(program, os.X_OK):
+            sys.exit(f"bench: there is no {program}; `make bench` builds it")
+
+
+class Running:
+    """A started server in a scratch directory in memory; leaves nothing behind."""
+
+    def __init__(self, server, memory="2G", port=HITS):
+        self.server, self.memory, self.port = server, memory, port
+
+    def __enter__(self):
+        wait_for_free_port(self.port)
+        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        self.directory = tempfile.mkdtemp(prefix="verge-bench-", dir=shm)
+        os.chmod(self.directory, 0o755)
+        argv = [
+            self.server.binary,
+            *self.server.arguments(self.directory, self._configure(), self.memory),
+        ]
+        self.log = open(f"{self.directory}/output", "w+")
+        self.process = machine.start(
+            argv, machine.SERVER_CORE, stdout=self.log, stderr=subprocess.STDOUT, cwd=self.directory
+        )
+        try:
+            wait_for_port(self.port, self.process)
+        except Failure:
+            self.log.seek(0)
+            output = self.log.read().strip()
+            self.__exit__()
+            raise Failure(f"{self.server.name} did not start: {output[-400:]}") from None
+        return self
+
+    def __exit__(self, *_):
+        machine.stop(self.process)
+        self.log.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _configure(self):
+        if not self.server.config:
+            return None
+        with open(f"{HERE}/{self.server.config}") as template:
+            text = template.read()
+        values = {"DIR": self.directory, "MEMORY": self.memory, **self.server.values}
+        for name, value in values.items():
+            text = text.replace(f"@{name}@", value)
+        path = f"{self.directory}/{self.server.config}"
+        with open(path, "w") as config:
+            config.write(text)
+        return path
+
+    def cpu_seconds(self):
+        return machine.cpu_seconds(self.process.pid)
+
+    def resident_bytes(self):
+        return machine.resident_bytes(self.process.pid)
+
+
+def somebody_listens(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        return True
+    except OSError:
+        return False
+
+
+def wait_for_port(port, process, patience_s=15):
+    deadline = time.monotonic() + patience_s
+    while not somebody_listens(port):
+        if time.monotonic() > deadline or process.poll() is not None:
+            raise Failure(f"nothing listens on port {port}")
+        time.sleep(0.05)
+
+
+def wait_for_free_port(port, patience_s=10):
+    """A ring keeps its listener for a moment after its process has ended; nobody must ask there."""
+    deadline = time.monotonic() + patience_s
+    while somebody_listens(port):
+        if time.monotonic() > deadline:
+            raise Failure(f"port {port} is taken")
+        time.sleep(0.05)
+
+
+def get(port, path):
+    """One request on a connection of its own: status, fields, length of what came."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        return response.status, response.headers, len(response.read())
+    except (OSError, http.client.HTTPException) as error:
+        raise Failure(f"GET {path} on port {port}: {error!r}") from error
+    finally:
+        connection.close()
+
+
+def run_load(argv):
+    """Runs a load generator on its core to its end; returns what it printed."""
+    process = machine.start(
+        argv, machine.LOAD_CORE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    stdout, stderr = process.communicate()
+    if process.returncode or not stdout:
+        raise Failure(f"{argv[0]} failed: {stderr.strip()}")
+    return stdout, stderr.strip()
