@@ -16,6 +16,7 @@
 #define WHEEL_TICK_MS 4
 #define WHEEL_LEVELS  5
 #define WHEEL_SLOTS   64
+#define WHEEL_NO_SLOT (WHEEL_LEVELS * WHEEL_SLOTS)
 
 struct wheel;
 
