@@ -9,11 +9,12 @@ enum { METHOD_BYTES = 32, FIRST_FIELDS = 16 };
 
 /* The same mistake has another name, and another blame, in a request and in a response. */
 struct codes {
-    int malformed, framing, coding, line_too_long, head_too_large;
+    int malformed, version, framing, coding, line_too_long, head_too_large;
 };
 
 static const struct codes request_codes = {
     .malformed = -E_BAD_REQUEST,
+    .version = -E_VERSION,
     .framing = -E_BAD_FRAMING,
     .coding = -E_BAD_FRAMING,
     .line_too_long = -E_URI_TOO_LONG,
@@ -22,6 +23,7 @@ static const struct codes request_codes = {
 
 static const struct codes response_codes = {
     .malformed = -E_RESPONSE_MALFORMED,
+    .version = -E_RESPONSE_MALFORMED,
     .framing = -E_RESPONSE_MALFORMED,
     .coding = -E_RESPONSE_CODING,
     .line_too_long = -E_RESPONSE_HEADER_TOO_LARGE,
@@ -259,19 +261,24 @@ static bool field_lines(struct head *h)
 
 /* --- what both heads have --- */
 
+static bool take_digit(struct head *h, int *digit)
+{
+    if (h->p == h->end) return more(h);
+    if (!is_digit(*h->p)) return fail(h, h->codes->malformed);
+    *digit = *h->p++ - '0';
+    return true;
+}
+
 /* Only the major version decides how a message is read, and a higher minor one is ours (RFC 9110 section 2.5). */
 static bool take_version(struct head *h)
 {
-    static const char name[] = "HTTP/";
-    for (const char *c = name; *c; c++) {
+    int major, minor;
+    for (const char *c = "HTTP/"; *c; c++) {
         if (!take_byte(h, *c)) return false;
     }
-    if (h->end - h->p < 3) return more(h);
-    if (!is_digit(h->p[0]) || h->p[1] != '.' || !is_digit(h->p[2])) return fail(h, h->codes->malformed);
-    if (h->p[0] != '1') return fail(h, h->codes == &request_codes ? -E_VERSION : h->codes->malformed);
-    h->version = h->p[2] == '0' ? HTTP_1_0 : HTTP_1_1;
-    h->p += 3;
-    return true;
+    if (!take_digit(h, &major) || !take_byte(h, '.') || !take_digit(h, &minor)) return false;
+    h->version = minor == 0 ? HTTP_1_0 : HTTP_1_1;
+    return major == 1 || fail(h, h->codes->version);
 }
 
 static bool line_fits(struct head *h)
@@ -470,12 +477,12 @@ int h1_parse_request(struct slice buf, size_t *scanned, const struct h1_limits *
 
 static bool take_status(struct head *h, int *status)
 {
-    int64_t v;
-    if (h->end - h->p < 3) return more(h);
-    if (!parse_decimal(slice_of(h->p, 3), &v) || v < 100 || v > 599) return fail(h, h->codes->malformed);
-    *status = (int)v;
-    h->p += 3;
-    return true;
+    int digits[3];
+    for (int i = 0; i < 3; i++) {
+        if (!take_digit(h, &digits[i])) return false;
+    }
+    *status = digits[0] * 100 + digits[1] * 10 + digits[2];
+    return (*status >= 100 && *status <= 599) || fail(h, h->codes->malformed);
 }
 
 /* The reason phrase is ignored (RFC 9112 section 4), and some origins leave out even the space before it. */
