@@ -92,6 +92,7 @@ void config_apply_object_max(struct config_builder *b, const struct config_direc
     } else if (refuse(b, w, config_read_size(w->text, &size), NULL)) {
         return;
     }
+    if (c->cache.memory_bytes == 0) return; /* was wrong, and reported */
     if (size < 1 || (size_t)size > c->cache.memory_bytes)
         conf_fail(&b->report, w->at, NULL, "%s must be at least 1 byte and at most memory", d->name);
     c->cache.object_max_bytes = (size_t)size;

@@ -1,0 +1,73 @@
+/* The configuration of `verge run --origin URL`: Verge before one origin, to try it out. */
+#include "edge/config.h"
+
+static const char before[] =
+    "# The built-in configuration: one origin, set up to show what a cache does.\n"
+    "access_log stdout;\n"
+    "error_log stderr;\n"
+    "\n"
+    "cache {\n"
+    "    memory 256M;\n"
+    "}\n"
+    "\n"
+    "origin app {\n"
+    "    server ";
+
+static const char after[] =
+    ";\n"
+    "}\n"
+    "\n"
+    "site * {\n"
+    "    listen 127.0.0.1:8080;\n"
+    "    origin app;\n"
+    "    stale_while_revalidate 30s;  # a slow origin is felt once\n"
+    "    stale_if_error 1h;           # and a dead one not at all, for a while\n"
+    "    cache_status_key on;\n"
+    "    route * { }\n"
+    "}\n"
+    "\n"
+    "admin {\n"
+    "    listen 127.0.0.1:9145;\n"
+    "}\n";
+
+/* HOST:PORT of a URL without anything behind it; port 80 where none is given. */
+static struct slice host_port(struct arena *a, struct slice origin)
+{
+    struct slice scheme = SLICE("http://");
+    if (slice_starts(origin, scheme)) origin = slice_skip(origin, scheme.n);
+    if (origin.n && origin.p[origin.n - 1] == '/') origin.n--;
+    size_t address = origin.n && origin.p[0] == '[' ? slice_find(origin, ']') : 0;
+    bool has_port = slice_find(slice_skip(origin, address), ':') < origin.n - address;
+    return has_port ? origin : arena_concat(a, (struct slice[]){ origin, SLICE(":80") }, 2);
+}
+
+/* As a string of the configuration: whatever a command line brings stays one argument. */
+static struct slice quoted(struct arena *a, struct slice s)
+{
+    char *p = arena_alloc(a, 2 * s.n + 2), *out = p;
+    *out++ = '"';
+    for (size_t i = 0; i < s.n; i++) {
+        if (s.p[i] == '"' || s.p[i] == '\\' || s.p[i] == '\n') *out++ = '\\';
+        *out++ = s.p[i] == '\n' ? 'n' : s.p[i];
+    }
+    *out++ = '"';
+    return slice_of(p, (size_t)(out - p));
+}
+
+/* A real site wants to be asked by its own name, not by the 127.0.0.1:8080 of whoever tries this. Port 80 is not part of
+ * a Host (RFC 9110 section 4.2.3). */
+static struct slice host_field(struct slice server)
+{
+    struct slice port = SLICE(":80");
+    bool is_default = server.n > port.n && slice_eq(slice_skip(server, server.n - port.n), port);
+    return is_default ? slice_of(server.p, server.n - port.n) : server;
+}
+
+struct slice config_default_text(struct arena *a, const char *origin)
+{
+    struct slice server = host_port(a, slice_str(origin));
+    struct slice parts[] = {
+        slice_str(before), quoted(a, server), SLICE(";\n    host "), quoted(a, host_field(server)), slice_str(after),
+    };
+    return arena_concat(a, parts, sizeof parts / sizeof *parts);
+}
