@@ -1,0 +1,102 @@
+"""The access log: one line per request, in JSON or combined."""
+
+import json
+import re
+
+from harness import Reply, eventually, fresh
+
+COMBINED = re.compile(r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
+                      r'"(.*)" (\d{3}) (\d+|-) "(.*)" "(.*)"( .*)?')
+
+
+def combined(start):
+    return start(config="""
+        access_log $directory/access.log combined;
+        origin app { server 127.0.0.1:$origin_port; }
+        site * { listen 127.0.0.1:$port; route * { origin app; } }
+        admin { listen 127.0.0.1:$admin_port; }""")
+
+
+def line_of(node):
+    text = eventually(lambda: node.access_log.exists() and node.access_log.read_text(), "a line")
+    return COMBINED.fullmatch(text.rstrip("\n"))
+
+
+def test_json_says_what_happened(origin, verge):
+    origin.on("/a", fresh(b"body"))
+    verge.client.get("/a?b=c", {"User-Agent": "test/1", "Host": "shop.example"})
+    verge.client.get("/a?b=c", {"Host": "shop.example"})
+    miss, hit = verge.log(2)
+    assert miss["method"] == "GET" and miss["status"] == 200
+    assert miss["host"] == "shop.example" and miss["client_ip"] == "127.0.0.1"
+    assert miss["path"] == "/a" and miss["query"] == "b=c"
+    assert (miss["cache"], hit["cache"]) == ("miss", "hit")
+    assert miss["ua"] == "test/1"
+
+
+def test_one_line_per_request_in_order(verge):
+    connection = verge.client.connect()
+    for n in range(100):
+        connection.request("GET", f"/{n}")
+        connection.response()
+    assert [line["path"] for line in verge.log(100)] == [f"/{n}" for n in range(100)]
+
+
+def test_combined_is_what_tools_expect(origin, start):
+    node = combined(start)
+    origin.on("/a", Reply(body=b"body"))
+    node.client.get("/a", {"User-Agent": "test/1", "Referer": "http://r.example/"})
+    line = line_of(node)
+    assert line[1] == "GET /a HTTP/1.1" and line[2] == "200"
+    assert (line[4], line[5]) == ("http://r.example/", "test/1")
+
+
+def test_quotes_and_controls_cannot_forge_a_line(origin, start, verge):
+    evil = 'a" 200 0 "-"\\x\x80'
+    node = combined(start)
+    for one in (node, verge):
+        one.client.get("/", {"User-Agent": evil})
+    line = line_of(node)
+    assert '"' not in line[5].replace('\\"', "").replace("\\x22", "")
+    assert verge.log(1)[0]["ua"].startswith('a" 200 0 "-"\\x')
+
+
+def test_an_error_names_its_reason(origin, verge):
+    origin.refuse()
+    verge.client.get("/")
+    line = verge.log(1)[0]
+    assert line["status"] == 502 and line["error"] == "connect_refused"
+
+
+def test_a_client_that_leaves_is_logged(origin, verge):
+    gate = origin.gate()
+    origin.on("/", [gate])
+    connection = verge.client.connect()
+    connection.request("GET", "/")
+    origin.wait_for("/")
+    connection.reset()
+    assert verge.log(1)[0]["error"] == "client_gone"
+
+
+def test_refused_requests_are_logged(verge):
+    verge.client.raw(b"GET / HTTP/1.1\r\n\r\n")
+    assert verge.log(1)[0]["status"] == 400
+
+
+def test_nothing_is_lost_when_it_stops(verge):
+    for n in range(50):
+        verge.client.get(f"/{n}")
+    verge.signal(15)
+    assert verge.wait() == 0
+    lines = verge.access_log.read_text().splitlines()
+    assert [json.loads(line)["path"] for line in lines] == [f"/{n}" for n in range(50)]
+
+
+def test_usr1_opens_it_again(verge):
+    verge.client.get("/one")
+    verge.log(1)
+    verge.access_log.rename(verge.directory / "rotated")
+    verge.signal(10)
+    eventually(verge.access_log.exists, "a new file")
+    verge.client.get("/two")
+    assert verge.log(1)[0]["path"] == "/two"
