@@ -3,6 +3,7 @@
 import fcntl
 import os
 import platform
+import resource
 import shutil
 import signal
 import socket
@@ -17,12 +18,20 @@ TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def prepare():
-    """Takes what the measurement needs, or ends the program. To be called first: it may start anew."""
+    """Takes what a measurement needs, or ends the program. Comes first: it may start it anew."""
     if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         sys.exit("bench: cores 0 and 1 are needed, one for the server and one for the load")
     _enter_private_network()
     os.sched_setaffinity(0, {LOAD_CORE})
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("bench: terminated"))
+    _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(*_):
+    # Once: a second one, as timeout(1) sends, must not interrupt the cleaning up.
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit("bench: terminated")
 
 
 def _enter_private_network():
