@@ -45,7 +45,8 @@ struct config *config_parse(struct slice text, const char *name, FILE *errors)
     return build(c, name, errors);
 }
 
-/* All of a stream, at most one byte more than a configuration may have; false where reading fails. */
+/* All of a stream, at most one byte more than a configuration may have; false where reading fails.
+ */
 static bool read_all(FILE *in, char **text, size_t *bytes)
 {
     size_t room = 0, got;
@@ -63,8 +64,10 @@ struct config *config_load(const char *path, FILE *errors)
     size_t bytes = 0;
     struct config *c = NULL;
     FILE *in = fopen(path, "re");
-    if (in && read_all(in, &text, &bytes)) c = config_parse(slice_of(text, bytes), path, errors);
-    else fprintf(errors, "%s: error: cannot be read: %m\n", path);
+    if (in && read_all(in, &text, &bytes))
+        c = config_parse(slice_of(text, bytes), path, errors);
+    else
+        fprintf(errors, "%s: error: cannot be read: %m\n", path);
     if (in) fclose(in);
     free(text);
     return c;

@@ -54,8 +54,10 @@ static const char *split(struct slice text, struct slice *host, uint16_t *port, 
     if (colon == text.n || (*bracketed && colon < close)) return "has no port";
     *host = slice_of(text.p, colon);
     if (*bracketed && close + 1 != colon) return "has something between address and port";
-    if (*bracketed) *host = slice_of(text.p + 1, close - 1);
-    else if (slice_find(*host, ':') != host->n) return "is an IPv6 address without brackets, or has two ports";
+    if (*bracketed)
+        *host = slice_of(text.p + 1, close - 1);
+    else if (slice_find(*host, ':') != host->n)
+        return "is an IPv6 address without brackets, or has two ports";
     return read_port(slice_skip(text, colon + 1), port) ? NULL : "has no valid port: 1 to 65535";
 }
 
@@ -87,6 +89,7 @@ const char *config_read_listen(struct slice text, struct config_listen *out)
         set_ipv4(out, port); /* zeroed: every address */
         return NULL;
     }
+    if (config_read_digits(text, UINT64_MAX, &(uint64_t){ 0 })) return "is not a port: 1 to 65535";
     const char *reason = split(text, &host, &port, &bracketed);
     if (reason) return reason;
     if (bracketed) {
@@ -94,7 +97,9 @@ const char *config_read_listen(struct slice text, struct config_listen *out)
         return read_address(AF_INET6, host, &v6->sin6_addr) ? NULL : "is not an IPv6 address";
     }
     set_ipv4(out, port);
-    return read_address(AF_INET, host, &v4->sin_addr) ? NULL : "is not an address; a listener takes no name";
+    return read_address(AF_INET, host, &v4->sin_addr)
+               ? NULL
+               : "is not an address; a listener takes no name";
 }
 
 const char *config_read_host_port(struct slice text, struct slice *host, uint16_t *port)
@@ -128,11 +133,13 @@ const char *config_read_cidr(struct slice text, struct config_cidr *out)
     memcpy(out->bytes, mapped, sizeof mapped);
     if (!read_address(AF_INET, address, out->bytes + 12)) {
         before = 0;
-        if (!read_address(AF_INET6, address, out->bytes)) return "is not an address, or an address and a prefix length";
+        if (!read_address(AF_INET6, address, out->bytes))
+            return "is not an address, or an address and a prefix length";
     }
     uint64_t bits = 128 - before;
     if (slash < text.n && !config_read_digits(slice_skip(text, slash + 1), bits, &bits))
-        return before ? "has no valid prefix length: 0 to 32" : "has no valid prefix length: 0 to 128";
+        return before ? "has no valid prefix length: 0 to 32"
+                      : "has no valid prefix length: 0 to 128";
     out->bits = before + (unsigned)bits;
     return NULL;
 }

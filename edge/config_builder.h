@@ -1,7 +1,8 @@
 /* config_builder: a configuration while it is read, and the functions that evaluate its directives.
  *
- * Lives on the stack of config_parse. What the finished generation keeps is in its arena; the rest of the builder is
- * gone when reading ends. One thread. Nothing here is seen outside edge/config*.c. */
+ * Lives on the stack of config_parse. What the finished generation keeps is in its arena; the rest
+ * of the builder is gone when reading ends. One thread. Nothing here is seen outside
+ * edge/config*.c. */
 #ifndef VERGE_EDGE_CONFIG_BUILDER_H
 #define VERGE_EDGE_CONFIG_BUILDER_H
 
@@ -13,34 +14,42 @@ struct config_builder {
     struct conf_report report;
     unsigned *origin_lines;          /* of each of config->origins */
     struct config_site_build *sites; /* one for each of config->sites */
+    unsigned doubtful; /* contexts whose block, now read, has what was not understood: do not miss
+                          anything there */
 };
 
 /* A site with what is needed only until its routes are done. */
 struct config_site_build {
-    struct config_route inherited; /* what routes begin with; first, so that a site's values are set like a route's */
+    struct config_route inherited; /* what routes begin with; first, so that a site's values are set
+                                      like a route's */
     struct config_site site;
     const struct conf_item *item; /* its arguments are site.hosts */
 };
 
-/* Evaluates a block: every directive of the table that may stand in that context, in the order of the table, with its
- * default where it is missing. */
-void config_build_block(struct config_builder *b, enum config_context context, const struct conf_item *block,
-                        void *target);
+/* Evaluates a block: every directive of the table that may stand in that context, in the order of
+ * the table, with its default where it is missing. */
+void config_build_block(struct config_builder *b, enum config_context context,
+                        const struct conf_item *block, void *target);
 /* After the top level: what needs all sites (distinct listeners, hosts of each). */
 void config_build_listens(struct config_builder *b, const struct conf_item *root);
 
-/* An array with room for one more item, the first count being those of old. Doubles, in the arena: an array that was
- * handed on must not be grown by two owners. */
+/* An array with room for one more item, the first count being those of old. Doubles, in the arena:
+ * an array that was handed on must not be grown by two owners. */
 void *config_room(struct config_builder *b, const void *old, size_t count, size_t item_bytes);
 
 /* config_value.c: the units. NULL on success, else the reason, to be read after "\"10x\" ". */
 const char *config_read_number(struct slice text, int64_t *out);
 const char *config_read_size(struct slice text, int64_t *out);     /* bytes */
 const char *config_read_duration(struct slice text, int64_t *out); /* milliseconds */
+/* What somebody who wrote this may have meant; NULL where nothing comes to mind. */
+const char *config_value_hint(struct config_builder *b, enum config_type type, struct slice text);
+/* Which of the words, the last NULL, is near to text; else all of them as given in otherwise. */
+const char *config_word_hint(struct config_builder *b, struct slice text, const char *const *words,
+                             const char *otherwise);
 /* Digits only, at most max. */
 bool config_read_digits(struct slice text, uint64_t max, uint64_t *out);
-void config_apply_value(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                        void *target);
+void config_apply_value(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target);
 
 /* config_address.c: as written in listen, server and trusted_proxy. NULL or the reason. */
 const char *config_read_listen(struct slice text, struct config_listen *out);
@@ -54,7 +63,8 @@ bool config_is_host_name(struct slice text);
 /* The origin of that name among those read so far; NULL where there is none. */
 const struct config_origin *config_origin_find(const struct config_builder *b, struct slice name);
 /* As config_read_listen, with the mistake reported. */
-void config_take_listen(struct config_builder *b, const struct conf_word *w, struct config_listen *out);
+void config_take_listen(struct config_builder *b, const struct conf_word *w,
+                        struct config_listen *out);
 bool config_listen_eq(const struct config_listen *a, const struct config_listen *b);
 
 #define VALUE(...)

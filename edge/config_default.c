@@ -54,8 +54,8 @@ static struct slice quoted(struct arena *a, struct slice s)
     return slice_of(p, (size_t)(out - p));
 }
 
-/* A real site wants to be asked by its own name, not by the 127.0.0.1:8080 of whoever tries this. Port 80 is not part of
- * a Host (RFC 9110 section 4.2.3). */
+/* A real site wants to be asked by its own name, not by the 127.0.0.1:8080 of whoever tries this.
+ * Port 80 is not part of a Host (RFC 9110 section 4.2.3). */
 static struct slice host_field(struct slice server)
 {
     struct slice port = SLICE(":80");
@@ -67,7 +67,8 @@ struct slice config_default_text(struct arena *a, const char *origin)
 {
     struct slice server = host_port(a, slice_str(origin));
     struct slice parts[] = {
-        slice_str(before), quoted(a, server), SLICE(";\n    host "), quoted(a, host_field(server)), slice_str(after),
+        slice_str(before), quoted(a, server), SLICE(";\n    host "), quoted(a, host_field(server)),
+        slice_str(after),
     };
     return arena_concat(a, parts, sizeof parts / sizeof *parts);
 }

@@ -1,4 +1,5 @@
-/* Which site answers: the distinct listeners of a configuration, and for each a sorted table of host names. */
+/* Which site answers: the distinct listeners of a configuration, and for each a sorted table of
+ * host names. */
 #include <stdlib.h>
 
 #include "edge/base/mem.h"
@@ -6,8 +7,8 @@
 
 #define HOST_MAX_BYTES 255 /* no name that long is configured */
 
-/* An exact name stands for itself, "*.example.com" as ".example.com", "*" as "". So every match is an exact one: of the
- * host, of what begins at one of its dots, of nothing. */
+/* An exact name stands for itself, "*.example.com" as ".example.com", "*" as "". So every match is
+ * an exact one: of the host, of what begins at one of its dots, of nothing. */
 struct config_host {
     struct slice name;
     const struct config_site *site;
@@ -57,7 +58,8 @@ static bool share_earlier(const struct config *c, size_t listener, const struct 
     return false;
 }
 
-static void check_unique(struct config_builder *b, size_t listener, const struct entry *entries, size_t count)
+static void check_unique(struct config_builder *b, size_t listener, const struct entry *entries,
+                         size_t count)
 {
     const struct config *c = b->config;
     for (size_t i = 1; i < count; i++) {
@@ -66,7 +68,8 @@ static void check_unique(struct config_builder *b, size_t listener, const struct
         if (share_earlier(c, listener, first->host.site, second->host.site)) continue;
         conf_fail(&b->report, second->word->at, NULL,
                   "host \"%.*s\" is on line %u already, for the same listener %.*s",
-                  CONF_SHOWN(second->word->text), first->word->line, CONF_SHOWN(c->listens[listener].text));
+                  CONF_SHOWN(second->word->text), first->word->line,
+                  CONF_SHOWN(c->listens[listener].text));
     }
 }
 
@@ -79,7 +82,8 @@ static size_t count_hosts(const struct config *c, const struct config_listen *li
     return count;
 }
 
-static void add_entries(const struct config_site_build *build, const struct config_site *site, struct entry *entries)
+static void add_entries(const struct config_site_build *build, const struct config_site *site,
+                        struct entry *entries)
 {
     for (size_t i = 0; i < site->host_count; i++) {
         struct slice name = site->hosts[i];
@@ -157,14 +161,16 @@ static const struct config_site *find(const struct config_hosts *t, struct slice
         size_t middle = (low + high) / 2;
         int order = compare_names(name, t->hosts[middle].name);
         if (order == 0) return t->hosts[middle].site;
-        if (order < 0) high = middle;
-        else low = middle + 1;
+        if (order < 0)
+            high = middle;
+        else
+            low = middle + 1;
     }
     return NULL;
 }
 
-const struct config_site *config_find_site(const struct config *c, const struct config_listen *listen,
-                                           struct slice host)
+const struct config_site *config_find_site(const struct config *c,
+                                           const struct config_listen *listen, struct slice host)
 {
     size_t listener = listener_index(c, listen);
     if (listener == c->listen_count) return NULL;

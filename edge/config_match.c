@@ -9,8 +9,8 @@ static bool ends_with(struct slice s, struct slice end)
     return s.n >= end.n && (end.n == 0 || memcmp(s.p + s.n - end.n, end.p, end.n) == 0);
 }
 
-/* The part of path behind the literal that pattern begins with, wherever that is found first; pattern moves to the star
- * after it. False where it is not found. */
+/* The part of path behind the literal that pattern begins with, wherever that is found first;
+ * pattern moves to the star after it. False where it is not found. */
 static bool skip_literal(struct slice *path, struct slice *pattern)
 {
     size_t n = slice_find(*pattern, '*');
@@ -21,8 +21,8 @@ static bool skip_literal(struct slice *path, struct slice *pattern)
     return true;
 }
 
-/* pattern begins with a star. Taking each literal between two stars where it comes first leaves most for the rest, so
- * nothing needs to be tried twice. */
+/* pattern begins with a star. Taking each literal between two stars where it comes first leaves
+ * most for the rest, so nothing needs to be tried twice. */
 static bool matches_stars(struct slice path, struct slice pattern)
 {
     for (;;) {

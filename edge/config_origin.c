@@ -1,4 +1,5 @@
-/* Origins and their servers. target is the struct config, within the block the struct config_origin. */
+/* Origins and their servers. target is the struct config, within the block the struct
+ * config_origin. */
 #include "edge/config_builder.h"
 #include "protocols/http/message.h"
 
@@ -12,8 +13,8 @@ const struct config_origin *config_origin_find(const struct config_builder *b, s
     return NULL;
 }
 
-void config_apply_origin(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                         void *target)
+void config_apply_origin(struct config_builder *b, const struct config_directive *d,
+                         const struct conf_item *item, void *target)
 {
     (void)d;
     struct config *c = target;
@@ -50,15 +51,13 @@ static void fail_server(struct config_builder *b, const struct conf_word *w, con
 
 static void fail_option(struct config_builder *b, const struct conf_word *w)
 {
-    struct conf_suggestion s = conf_suggest(w->text);
-    conf_suggest_offer(&s, SLICE("backup"));
-    conf_suggest_offer(&s, SLICE("down"));
-    const char *hint = conf_suggest_hint(&s, &b->config->arena);
-    conf_fail(&b->report, w->at, hint ? hint : "weight=NUMBER, backup or down", "unknown option \"%.*s\" of a server",
-              CONF_SHOWN(w->text));
+    static const char *const options[] = { "backup", "down", NULL };
+    const char *hint = config_word_hint(b, w->text, options, "weight=NUMBER, backup or down");
+    conf_fail(&b->report, w->at, hint, "unknown option \"%.*s\" of a server", CONF_SHOWN(w->text));
 }
 
-static void read_option(struct config_builder *b, const struct conf_word *w, struct config_server *server)
+static void read_option(struct config_builder *b, const struct conf_word *w,
+                        struct config_server *server)
 {
     struct slice weight = SLICE("weight=");
     uint64_t n = 0;
@@ -75,29 +74,33 @@ static void read_option(struct config_builder *b, const struct conf_word *w, str
     }
 }
 
-void config_apply_server(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                         void *target)
+void config_apply_server(struct config_builder *b, const struct config_directive *d,
+                         const struct conf_item *item, void *target)
 {
     (void)d;
     struct config_origin *origin = target;
     struct config_server server = { .weight = 1 };
     const char *reason = config_read_host_port(item->args[0].text, &server.host, &server.port);
-    if (reason) fail_server(b, &item->args[0], reason);
-    else server.host = arena_copy(&b->config->arena, server.host);
+    if (reason)
+        fail_server(b, &item->args[0], reason);
+    else
+        server.host = arena_copy(&b->config->arena, server.host);
     for (size_t i = 1; i < item->arg_count; i++) read_option(b, &item->args[i], &server);
 
-    struct config_server *servers = config_room(b, origin->servers, origin->server_count, sizeof server);
+    struct config_server *servers =
+        config_room(b, origin->servers, origin->server_count, sizeof server);
     servers[origin->server_count++] = server;
     origin->servers = servers;
 }
 
-void config_apply_host(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                       void *target)
+void config_apply_host(struct config_builder *b, const struct config_directive *d,
+                       const struct conf_item *item, void *target)
 {
     (void)d;
     struct config_origin *origin = target;
     const struct conf_word *w = &item->args[0];
     if (!authority_is_valid(w->text))
-        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not a host, or a host and a port", CONF_SHOWN(w->text));
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not a host, or a host and a port",
+                  CONF_SHOWN(w->text));
     origin->host = w->text;
 }

@@ -11,20 +11,24 @@ void config_apply_route_origin(struct config_builder *b, const struct config_dir
     route->origin = config_origin_find(b, w->text);
     if (route->origin) return;
 
-    static const struct config_origin unknown; /* the route does name one: that is not wrong as well */
+    static const struct config_origin
+        unknown; /* the route does name one: that is not wrong as well */
     route->origin = &unknown;
     struct conf_suggestion s = conf_suggest(w->text);
-    for (size_t i = 0; i < b->config->origin_count; i++) conf_suggest_offer(&s, b->config->origins[i].name);
-    conf_fail(&b->report, w->at, conf_suggest_hint(&s, &b->config->arena), "there is no origin \"%.*s\"",
-              CONF_SHOWN(w->text));
+    for (size_t i = 0; i < b->config->origin_count; i++)
+        conf_suggest_offer(&s, b->config->origins[i].name);
+    conf_fail(&b->report, w->at, conf_suggest_hint(&s, &b->config->arena),
+              "there is no origin \"%.*s\"", CONF_SHOWN(w->text));
 }
 
 /* Adds a rule, unless one of the same block takes all its responses already. */
-static void push_ttl(struct config_builder *b, struct cache_policy *p, const struct conf_word *w, struct ttl_rule rule)
+static void push_ttl(struct config_builder *b, struct cache_policy *p, const struct conf_word *w,
+                     struct ttl_rule rule)
 {
     for (size_t i = 0; i < p->ttl_count; i++) {
         if (p->ttls[i].status != 0 && p->ttls[i].status != rule.status) continue;
-        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is never reached: an earlier ttl of this block takes it",
+        conf_fail(&b->report, w->at, NULL,
+                  "\"%.*s\" is never reached: an earlier ttl of this block takes it",
                   CONF_SHOWN(w->text));
         return;
     }
@@ -41,8 +45,8 @@ static int read_status(struct slice text)
     return text.n == 3 && config_read_digits(text, 599, &n) && n >= 200 ? (int)n : -1;
 }
 
-void config_apply_ttl(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                      void *target)
+void config_apply_ttl(struct config_builder *b, const struct config_directive *d,
+                      const struct conf_item *item, void *target)
 {
     struct config_route *route = target;
     size_t n = item->arg_count;
@@ -55,24 +59,27 @@ void config_apply_ttl(struct config_builder *b, const struct config_directive *d
     }
     const char *reason = config_read_duration(duration->text, &rule.ttl_ms);
     if (reason)
-        conf_fail(&b->report, duration->at, d->syntax, "\"%.*s\" %s", CONF_SHOWN(duration->text), reason);
+        conf_fail(&b->report, duration->at, config_value_hint(b, TYPE_DURATION, duration->text),
+                  "\"%.*s\" %s", CONF_SHOWN(duration->text), reason);
     for (const struct conf_word *w = item->args; w < duration; w++) {
         rule.status = read_status(w->text);
         if (rule.status >= 0)
             push_ttl(b, &route->cache, w, rule);
         else
-            conf_fail(&b->report, w->at, "200 to 599, or any", "\"%.*s\" is not a status", CONF_SHOWN(w->text));
+            conf_fail(&b->report, w->at, "200 to 599, or any", "\"%.*s\" is not a status",
+                      CONF_SHOWN(w->text));
     }
 }
 
 /* A list of names as they may stand in a key. */
 typedef bool (*name_check)(struct slice name);
 
-static void push_name(struct config_builder *b, const struct conf_word *w, name_check check, const char *what,
-                      const struct slice **names, size_t *count)
+static void push_name(struct config_builder *b, const struct conf_word *w, name_check check,
+                      const char *what, const struct slice **names, size_t *count)
 {
     if (!check(w->text)) {
-        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not the name of a %s", CONF_SHOWN(w->text), what);
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not the name of a %s", CONF_SHOWN(w->text),
+                  what);
         return;
     }
     struct slice *all = config_room(b, *names, *count, sizeof *all);
@@ -80,17 +87,18 @@ static void push_name(struct config_builder *b, const struct conf_word *w, name_
     *names = all;
 }
 
-void config_apply_key_header(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                             void *target)
+void config_apply_key_header(struct config_builder *b, const struct config_directive *d,
+                             const struct conf_item *item, void *target)
 {
     (void)d;
     struct key_policy *key = &((struct config_route *)target)->key;
     for (size_t i = 0; i < item->arg_count; i++)
-        push_name(b, &item->args[i], value_is_token, "header field", &key->headers, &key->header_count);
+        push_name(b, &item->args[i], value_is_token, "header field", &key->headers,
+                  &key->header_count);
 }
 
-void config_apply_key_cookie(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                             void *target)
+void config_apply_key_cookie(struct config_builder *b, const struct config_directive *d,
+                             const struct conf_item *item, void *target)
 {
     (void)d;
     struct key_policy *key = &((struct config_route *)target)->key;
@@ -105,35 +113,33 @@ static bool is_parameter(struct slice name)
     return slice_find(name, '&') == name.n && slice_find(name, '=') == name.n;
 }
 
-static bool read_query_mode(struct slice text, enum key_query *out)
+/* In the order of their enums. */
+static const char *const query_modes[] = { "all", "none", "keep", "drop", NULL };
+static const char *const actions[] = { "set", "add", "remove", NULL };
+
+/* Index of text among words; -1 where it is none of them. */
+static int word_index(struct slice text, const char *const *words)
 {
-    static const struct {
-        struct slice word;
-        enum key_query mode;
-    } modes[] = {
-        { { "all", 3 }, KEY_QUERY_ALL },
-        { { "none", 4 }, KEY_QUERY_NONE },
-        { { "keep", 4 }, KEY_QUERY_KEEP },
-        { { "drop", 4 }, KEY_QUERY_DROP },
-    };
-    for (size_t i = 0; i < sizeof modes / sizeof *modes; i++) {
-        *out = modes[i].mode;
-        if (slice_eq(text, modes[i].word)) return true;
+    for (int i = 0; words[i]; i++) {
+        if (slice_eq(text, slice_str(words[i]))) return i;
     }
-    return false;
+    return -1;
 }
 
-void config_apply_key_query(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                            void *target)
+void config_apply_key_query(struct config_builder *b, const struct config_directive *d,
+                            const struct conf_item *item, void *target)
 {
     struct key_policy *key = &((struct config_route *)target)->key;
     const struct conf_word *mode = &item->args[0];
     key->params = NULL;
     key->param_count = 0;
-    if (!read_query_mode(mode->text, &key->query)) {
-        conf_fail(&b->report, mode->at, d->syntax, "\"%.*s\" is not a way to key the query", CONF_SHOWN(mode->text));
+    int query = word_index(mode->text, query_modes);
+    if (query < 0) {
+        conf_fail(&b->report, mode->at, config_word_hint(b, mode->text, query_modes, d->syntax),
+                  "\"%.*s\" is not a way to key the query", CONF_SHOWN(mode->text));
         return;
     }
+    key->query = (enum key_query)query;
     bool names_wanted = key->query == KEY_QUERY_KEEP || key->query == KEY_QUERY_DROP;
     if (names_wanted != (item->arg_count > 1)) {
         conf_fail(&b->report, mode->at, d->syntax, "\"%.*s\" takes %s", CONF_SHOWN(mode->text),
@@ -141,13 +147,8 @@ void config_apply_key_query(struct config_builder *b, const struct config_direct
         return;
     }
     for (size_t i = 1; i < item->arg_count; i++)
-        push_name(b, &item->args[i], is_parameter, "query parameter", &key->params, &key->param_count);
-}
-
-static bool read_action(struct slice text, enum header_action *out)
-{
-    *out = slice_eq(text, SLICE("set")) ? HEADER_SET : slice_eq(text, SLICE("add")) ? HEADER_ADD : HEADER_REMOVE;
-    return *out != HEADER_REMOVE || slice_eq(text, SLICE("remove"));
+        push_name(b, &item->args[i], is_parameter, "query parameter", &key->params,
+                  &key->param_count);
 }
 
 /* Framing and the connection are ours: a rule on them would let one message become two. */
@@ -157,9 +158,11 @@ static bool check_field_name(struct config_builder *b, const struct conf_word *w
     bool ours = field_flags(id) & (FIELD_HOP | FIELD_FRAMING);
     const char *hint = id == FIELD_HOST ? "see \"host\" of the origin block" : NULL;
     if (!value_is_token(w->text))
-        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not the name of a header field", CONF_SHOWN(w->text));
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not the name of a header field",
+                  CONF_SHOWN(w->text));
     else if (ours)
-        conf_fail(&b->report, w->at, hint, "\"%.*s\" belongs to framing or the connection and cannot be changed",
+        conf_fail(&b->report, w->at, hint,
+                  "\"%.*s\" belongs to framing or the connection and cannot be changed",
                   CONF_SHOWN(w->text));
     else
         return true;
@@ -170,17 +173,22 @@ static bool check_field_value(struct config_builder *b, const struct conf_word *
 {
     bool valid = value_is_field_value(w->text) && slice_trim(w->text).n == w->text.n;
     if (!valid)
-        conf_fail(&b->report, w->at, NULL, "not a field value: it has a control byte, or a space at an end");
+        conf_fail(&b->report, w->at, NULL,
+                  "not a field value: it has a control byte, or a space at an end");
     return valid;
 }
 
-static void push_header(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                        const struct header_rule **rules, size_t *count)
+static void push_header(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, const struct header_rule **rules,
+                        size_t *count)
 {
-    const struct conf_word *action = &item->args[0], *name = &item->args[1], *value = &item->args[2];
-    struct header_rule rule = { .name = name->text };
-    if (!read_action(action->text, &rule.action)) {
-        conf_fail(&b->report, action->at, d->syntax, "\"%.*s\" is not set, add or remove", CONF_SHOWN(action->text));
+    const struct conf_word *action = &item->args[0], *name = &item->args[1],
+                           *value = &item->args[2];
+    int which = word_index(action->text, actions);
+    struct header_rule rule = { .action = (enum header_action)which, .name = name->text };
+    if (which < 0) {
+        conf_fail(&b->report, action->at, config_word_hint(b, action->text, actions, d->syntax),
+                  "\"%.*s\" is not set, add or remove", CONF_SHOWN(action->text));
         return;
     }
     bool wants_value = rule.action != HEADER_REMOVE;

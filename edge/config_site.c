@@ -1,22 +1,25 @@
-/* Sites and routes. target is the struct config, within a site its struct config_site_build, which begins with the route
- * its routes inherit from. */
+/* Sites and routes. target is the struct config, within a site its struct config_site_build, which
+ * begins with the route its routes inherit from. */
 #include "edge/config_builder.h"
 
-void config_take_listen(struct config_builder *b, const struct conf_word *w, struct config_listen *out)
+void config_take_listen(struct config_builder *b, const struct conf_word *w,
+                        struct config_listen *out)
 {
     const char *reason = config_read_listen(w->text, out), *hint = NULL;
     if (!reason) return;
     struct slice name = SLICE("localhost:");
     if (slice_starts(w->text, name)) {
         struct slice port = slice_skip(w->text, name.n);
-        hint = arena_printf(&b->config->arena, "did you mean \"127.0.0.1:%.*s\"?", CONF_SHOWN(port)).p;
+        hint =
+            arena_printf(&b->config->arena, "did you mean \"127.0.0.1:%.*s\"?", CONF_SHOWN(port)).p;
     }
     conf_fail(&b->report, w->at, hint, "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
 }
 
 bool config_listen_eq(const struct config_listen *a, const struct config_listen *b)
 {
-    return a->address_bytes == b->address_bytes && memcmp(&a->address, &b->address, a->address_bytes) == 0;
+    return a->address_bytes == b->address_bytes &&
+           memcmp(&a->address, &b->address, a->address_bytes) == 0;
 }
 
 void config_apply_site_listen(struct config_builder *b, const struct config_directive *d,
@@ -30,7 +33,8 @@ void config_apply_site_listen(struct config_builder *b, const struct config_dire
         if (config_listen_eq(&site->listens[i], &listen))
             conf_fail(&b->report, item->args[0].at, NULL, "this site listens there already");
     }
-    struct config_listen *listens = config_room(b, site->listens, site->listen_count, sizeof listen);
+    struct config_listen *listens =
+        config_room(b, site->listens, site->listen_count, sizeof listen);
     listens[site->listen_count++] = listen;
     site->listens = listens;
 }
@@ -55,7 +59,8 @@ static struct slice lower_host(struct arena *a, struct slice host)
     return slice_of(p, host.n);
 }
 
-static void read_hosts(struct config_builder *b, const struct conf_item *item, struct config_site *site)
+static void read_hosts(struct config_builder *b, const struct conf_item *item,
+                       struct config_site *site)
 {
     struct slice *hosts = arena_alloc(&b->config->arena, item->arg_count * sizeof *hosts);
     for (size_t i = 0; i < item->arg_count; i++) {
@@ -68,8 +73,8 @@ static void read_hosts(struct config_builder *b, const struct conf_item *item, s
     site->host_count = item->arg_count;
 }
 
-void config_apply_site(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                       void *target)
+void config_apply_site(struct config_builder *b, const struct config_directive *d,
+                       const struct conf_item *item, void *target)
 {
     (void)d;
     struct config *c = target;
@@ -82,13 +87,16 @@ void config_apply_site(struct config_builder *b, const struct config_directive *
 
 static const char *check_pattern(struct slice pattern)
 {
-    if (pattern.n == 0 || (pattern.p[0] != '/' && pattern.p[0] != '*')) return "must begin with / or *";
+    if (pattern.n == 0 || (pattern.p[0] != '/' && pattern.p[0] != '*'))
+        return "must begin with / or *";
     if (slice_find(pattern, '?') < pattern.n) return "has a query; routes match the path only";
     return NULL;
 }
 
-/* An earlier pattern that matches this one's text, stars and all, matches everything this one does. */
-static void check_reachable(struct config_builder *b, const struct config_site *site, const struct conf_word *w)
+/* An earlier pattern that matches this one's text, stars and all, matches everything this one does.
+ */
+static void check_reachable(struct config_builder *b, const struct config_site *site,
+                            const struct conf_word *w)
 {
     for (size_t i = 0; i < site->route_count; i++) {
         const struct config_route *earlier = &site->routes[i];
@@ -101,8 +109,8 @@ static void check_reachable(struct config_builder *b, const struct config_site *
 }
 
 /* first's items, then second's. */
-static const void *joined(struct config_builder *b, const void *first, size_t n_first, const void *second,
-                          size_t n_second, size_t item_bytes)
+static const void *joined(struct config_builder *b, const void *first, size_t n_first,
+                          const void *second, size_t n_second, size_t item_bytes)
 {
     if (!n_first) return second;
     if (!n_second) return first;
@@ -122,7 +130,8 @@ static const void *joined(struct config_builder *b, const void *first, size_t n_
                           sizeof *(own)->list),                                                    \
      (own)->count += (parent)->count)
 
-static void join_lists(struct config_builder *b, const struct config_route *site, struct config_route *route)
+static void join_lists(struct config_builder *b, const struct config_route *site,
+                       struct config_route *route)
 {
     JOIN_AFTER(b, site, route, cache.ttls, cache.ttl_count);
     JOIN_BEFORE(b, site, route, key.headers, key.header_count);
@@ -147,13 +156,16 @@ static void fail_no_origin(struct config_builder *b, const struct conf_item *ite
 {
     const struct config *c = b->config;
     const char *hint = NULL;
+    if (b->doubtful & (CONTEXT_SITE | CONTEXT_ROUTE)) return;
     if (c->origin_count == 1)
-        hint = arena_printf(&b->config->arena, "add \"origin %.*s;\"", CONF_SHOWN(c->origins[0].name)).p;
+        hint =
+            arena_printf(&b->config->arena, "add \"origin %.*s;\"", CONF_SHOWN(c->origins[0].name))
+                .p;
     conf_fail(&b->report, item->name.at, hint, "neither this route nor its site has an origin");
 }
 
-void config_apply_route(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                        void *target)
+void config_apply_route(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target)
 {
     struct config_site_build *build = target;
     struct config_site *site = &build->site;
@@ -165,8 +177,10 @@ void config_apply_route(struct config_builder *b, const struct config_directive 
     route.index = (unsigned)b->config->route_total++;
 
     const char *reason = check_pattern(w->text);
-    if (reason) conf_fail(&b->report, w->at, NULL, "the pattern of a %s %s", d->name, reason);
-    else check_reachable(b, site, w);
+    if (reason)
+        conf_fail(&b->report, w->at, NULL, "the pattern of a %s %s", d->name, reason);
+    else
+        check_reachable(b, site, w);
     config_build_block(b, CONTEXT_ROUTE, item, &route);
     join_lists(b, &build->inherited, &route);
     if (!route.origin) fail_no_origin(b, item);

@@ -64,8 +64,9 @@ const size_t config_directive_count = sizeof config_directives / sizeof *config_
 #undef FORM
 #undef BLOCK
 
-static const char *const context_names[] = { "at the top level", "in cache", "in limits", "in admin",
-                                             "in origin",        "in site",  "in route" };
+static const char *const context_names[] = { "at the top level", "in cache",  "in limits",
+                                             "in admin",         "in origin", "in site",
+                                             "in route" };
 #define CONTEXTS (sizeof context_names / sizeof *context_names)
 
 const struct config_directive *config_directive_find(struct slice name, enum config_context context)
@@ -115,8 +116,10 @@ const char *config_directive_syntax(const struct config_directive *d)
 /* config_describe: Markdown, one section per kind of block, one entry per directive. */
 
 static const char units[] =
-    "SIZE is a number of bytes, or of K, M, G or T (powers of 1024): `64K`, `256M`. DURATION is a number with ms, s,\n"
-    "m, h or d: `100ms`, `2h`. Words with spaces, `;`, `{` or `}` go in double quotes, where `\\\"`, `\\\\` and `\\n`\n"
+    "SIZE is a number of bytes, or of K, M, G or T (powers of 1024): `64K`, `256M`. DURATION is a "
+    "number with ms, s,\n"
+    "m, h or d: `100ms`, `2h`. Words with spaces, `;`, `{` or `}` go in double quotes, where "
+    "`\\\"`, `\\\\` and `\\n`\n"
     "stand for a quote, a backslash and a line feed. A comment begins with `#`.\n";
 
 static const char *merge_text(const struct config_directive *d)

@@ -33,8 +33,9 @@ enum config_merge { MERGE_REPLACE, MERGE_BEFORE, MERGE_AFTER };
 struct config_builder;
 struct config_directive;
 
-/* Evaluates one directive whose shape (number of arguments, block) is right. target is what its block builds: a struct
- * config for the top level, cache, limits and admin, a struct config_origin, a struct config_site_build or config_route. */
+/* Evaluates one directive whose shape (number of arguments, block) is right. target is what its
+ * block builds: a struct config for the top level, cache, limits and admin, a struct config_origin,
+ * a struct config_site_build or config_route. */
 typedef void (*config_apply)(struct config_builder *b, const struct config_directive *d,
                              const struct conf_item *item, void *target);
 
@@ -57,10 +58,12 @@ extern const struct config_directive config_directives[];
 extern const size_t config_directive_count;
 
 /* The directive of that name in that context; NULL where there is none. */
-const struct config_directive *config_directive_find(struct slice name, enum config_context context);
+const struct config_directive *config_directive_find(struct slice name,
+                                                     enum config_context context);
 /* The contexts in which a name means something; 0 where it never does. */
 unsigned config_directive_contexts(struct slice name);
-/* "in cache", "at the top level": for messages. contexts may have several bits: "in site or in route". */
+/* "in cache", "at the top level": for messages. contexts may have several bits: "in site or in
+ * route". */
 const char *config_context_name(unsigned contexts, char buffer[128]);
 /* What the arguments look like. */
 const char *config_directive_syntax(const struct config_directive *d);

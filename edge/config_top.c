@@ -4,14 +4,15 @@
 #define WORKERS_MAX 256
 
 /* Fails with reason about a word of the file, unless there is none. */
-static bool refuse(struct config_builder *b, const struct conf_word *w, const char *reason, const char *hint)
+static bool refuse(struct config_builder *b, const struct conf_word *w, const char *reason,
+                   const char *hint)
 {
     if (reason) conf_fail(&b->report, w->at, hint, "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
     return reason;
 }
 
-void config_apply_workers(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                          void *target)
+void config_apply_workers(struct config_builder *b, const struct config_directive *d,
+                          const struct conf_item *item, void *target)
 {
     struct config *c = target;
     const struct conf_word *w = &item->args[0];
@@ -30,7 +31,8 @@ static void push_proxy(struct config_builder *b, struct config *c, const struct 
     if (refuse(b, w, config_read_cidr(w->text, &cidr), NULL)) return;
     if (config_cidr_mask(&cidr)) {
         /* 10.0.0.1/8 may mean one host or a network: too important to guess. */
-        conf_fail(&b->report, w->at, NULL, "\"%.*s\" has bits set behind its prefix", CONF_SHOWN(w->text));
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" has bits set behind its prefix",
+                  CONF_SHOWN(w->text));
         return;
     }
     struct config_cidr *proxies = config_room(b, c->trusted, c->trusted_count, sizeof cidr);
@@ -45,21 +47,25 @@ void config_apply_trusted_proxy(struct config_builder *b, const struct config_di
     for (size_t i = 0; i < item->arg_count; i++) push_proxy(b, target, &item->args[i]);
 }
 
-void config_apply_access_log(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                             void *target)
+void config_apply_access_log(struct config_builder *b, const struct config_directive *d,
+                             const struct conf_item *item, void *target)
 {
     (void)d;
     struct config *c = target;
+    static const char *const formats[] = { "combined", "json", NULL };
     bool off = slice_eq(item->args[0].text, SLICE("off"));
     c->log.access_path = off ? SLICE_NONE : item->args[0].text;
     if (item->arg_count == 1) return;
     const struct conf_word *w = &item->args[1];
-    if (slice_eq(w->text, SLICE("json"))) c->log.access_format = LOG_JSON;
-    else if (!slice_eq(w->text, SLICE("combined"))) refuse(b, w, "is not a log format", "combined or json");
+    if (slice_eq(w->text, SLICE("json")))
+        c->log.access_format = LOG_JSON;
+    else if (!slice_eq(w->text, SLICE("combined")))
+        refuse(b, w, "is not a log format",
+               config_word_hint(b, w->text, formats, "combined or json"));
 }
 
-void config_apply_error_log(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                            void *target)
+void config_apply_error_log(struct config_builder *b, const struct config_directive *d,
+                            const struct conf_item *item, void *target)
 {
     (void)b, (void)d;
     struct config *c = target;
@@ -67,16 +73,16 @@ void config_apply_error_log(struct config_builder *b, const struct config_direct
     c->log.error_path = standard ? SLICE_NONE : item->args[0].text;
 }
 
-void config_apply_cache(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                        void *target)
+void config_apply_cache(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target)
 {
     (void)d;
     config_build_block(b, CONTEXT_CACHE, item, target);
 }
 
 /* memory has been read: it stands before this one in the table. */
-void config_apply_object_max(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                             void *target)
+void config_apply_object_max(struct config_builder *b, const struct config_directive *d,
+                             const struct conf_item *item, void *target)
 {
     struct config *c = target;
     const struct conf_word *w = &item->args[0];
@@ -89,24 +95,26 @@ void config_apply_object_max(struct config_builder *b, const struct config_direc
             return;
         }
         size = (int64_t)(c->cache.memory_bytes / parts);
-    } else if (refuse(b, w, config_read_size(w->text, &size), NULL)) {
+    } else if (refuse(b, w, config_read_size(w->text, &size),
+                      config_value_hint(b, TYPE_SIZE, w->text))) {
         return;
     }
     if (c->cache.memory_bytes == 0) return; /* was wrong, and reported */
     if (size < 1 || (size_t)size > c->cache.memory_bytes)
-        conf_fail(&b->report, w->at, NULL, "%s must be at least 1 byte and at most memory", d->name);
+        conf_fail(&b->report, w->at, NULL, "%s must be at least 1 byte and at most memory",
+                  d->name);
     c->cache.object_max_bytes = (size_t)size;
 }
 
-void config_apply_limits(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                         void *target)
+void config_apply_limits(struct config_builder *b, const struct config_directive *d,
+                         const struct conf_item *item, void *target)
 {
     (void)d;
     config_build_block(b, CONTEXT_LIMITS, item, target);
 }
 
-void config_apply_admin(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                        void *target)
+void config_apply_admin(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target)
 {
     (void)d;
     struct config *c = target;

@@ -35,14 +35,15 @@ static size_t digits(struct slice text)
 }
 
 /* A number and one of the units; reason where it is anything else. */
-static const char *read_units(struct slice text, const struct unit *units, size_t count, const char *reason,
-                              int64_t *out)
+static const char *read_units(struct slice text, const struct unit *units, size_t count,
+                              const char *reason, int64_t *out)
 {
     size_t n = digits(text);
     for (size_t i = 0; n && i < count; i++) {
         if (!slice_eq_nocase(slice_skip(text, n), slice_str(units[i].name))) continue;
         uint64_t number;
-        if (!config_read_digits(slice_of(text.p, n), INT64_MAX / (uint64_t)units[i].factor, &number))
+        if (!config_read_digits(slice_of(text.p, n), INT64_MAX / (uint64_t)units[i].factor,
+                                &number))
             return "is beyond all bounds";
         *out = (int64_t)number * units[i].factor;
         return NULL;
@@ -98,8 +99,16 @@ static bool is_any(struct slice text, const char *const *words)
     return false;
 }
 
-/* What somebody who wrote this may have meant. */
-static const char *value_hint(struct config_builder *b, enum config_type type, struct slice text)
+const char *config_word_hint(struct config_builder *b, struct slice text, const char *const *words,
+                             const char *otherwise)
+{
+    struct conf_suggestion s = conf_suggest(text);
+    for (; *words; words++) conf_suggest_offer(&s, slice_str(*words));
+    const char *hint = conf_suggest_hint(&s, &b->config->arena);
+    return hint ? hint : otherwise;
+}
+
+const char *config_value_hint(struct config_builder *b, enum config_type type, struct slice text)
 {
     static const char *const yes[] = { "yes", "true", "1", "enable", "enabled", "ON", NULL };
     static const char *const no[] = { "no", "false", "0", "disable", "disabled", "OFF", NULL };
@@ -111,17 +120,19 @@ static const char *value_hint(struct config_builder *b, enum config_type type, s
     if (type == TYPE_DURATION && n && n == text.n)
         return arena_printf(&b->config->arena, "did you mean \"%.*ss\"?", CONF_SHOWN(text)).p;
     struct slice unit = slice_skip(text, n);
-    if (type == TYPE_SIZE && n && unit.n > 1 && unit.n <= 3 && ascii_lower(unit.p[unit.n - 1]) == 'b')
+    if (type == TYPE_SIZE && n && unit.n > 1 && unit.n <= 3 &&
+        ascii_lower(unit.p[unit.n - 1]) == 'b')
         return arena_printf(&b->config->arena, "did you mean \"%.*s\"?", (int)n + 1, text.p).p;
     return NULL;
 }
 
-static bool within_bounds(struct config_builder *b, const struct config_directive *d, const struct conf_word *w,
-                          int64_t value)
+static bool within_bounds(struct config_builder *b, const struct config_directive *d,
+                          const struct conf_word *w, int64_t value)
 {
     if (!d->min[0]) return true;
     int64_t min, max;
-    CHECK(!read_value(d->type, slice_str(d->min), &min) && !read_value(d->type, slice_str(d->max), &max));
+    CHECK(!read_value(d->type, slice_str(d->min), &min) &&
+          !read_value(d->type, slice_str(d->max), &max));
     if (value < min)
         conf_fail(&b->report, w->at, NULL, "%s must be at least %s", d->name, d->min);
     else if (value > max)
@@ -135,19 +146,23 @@ static void store(void *member, size_t bytes, int64_t value)
     bool boolean = value;
     switch (bytes) {
     case sizeof boolean: memcpy(member, &boolean, bytes); return;
-    case sizeof narrow: CHECK(narrow == (uint64_t)value); memcpy(member, &narrow, bytes); return;
+    case sizeof narrow:
+        CHECK(narrow == (uint64_t)value);
+        memcpy(member, &narrow, bytes);
+        return;
     default: CHECK(bytes == sizeof value); memcpy(member, &value, bytes);
     }
 }
 
-void config_apply_value(struct config_builder *b, const struct config_directive *d, const struct conf_item *item,
-                        void *target)
+void config_apply_value(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target)
 {
     const struct conf_word *w = &item->args[0];
     int64_t value;
     const char *reason = read_value(d->type, w->text, &value);
     if (reason) {
-        conf_fail(&b->report, w->at, value_hint(b, d->type, w->text), "\"%.*s\" %s", CONF_SHOWN(w->text), reason);
+        conf_fail(&b->report, w->at, config_value_hint(b, d->type, w->text), "\"%.*s\" %s",
+                  CONF_SHOWN(w->text), reason);
         return;
     }
     if (!within_bounds(b, d, w, value)) return;

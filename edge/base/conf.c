@@ -11,22 +11,33 @@ struct parser {
     size_t last_word_line; /* to tell the first word of a line */
     unsigned depth;
     bool unbalanced;
+    bool line_lost; /* a string went to the end of the line: take that for the directive's end */
 
     enum token_kind kind; /* the token in hand */
     struct conf_word word;
+    bool word_damaged;
     struct conf_span previous; /* the token before it */
 };
 
-static bool is_blank(char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; }
+static bool is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\r' || c == '\n';
+}
 
-static bool ends_word(char c) { return is_blank(c) || c == ';' || c == '{' || c == '}'; }
+static bool ends_word(char c)
+{
+    return is_blank(c) || c == ';' || c == '{' || c == '}';
+}
 
 static bool is_control(char c)
 {
     return ((unsigned char)c < 0x20 && !is_blank(c)) || c == 0x7f;
 }
 
-static struct conf_span span(size_t from, size_t to) { return (struct conf_span){ from, to - from }; }
+static struct conf_span span(size_t from, size_t to)
+{
+    return (struct conf_span){ from, to - from };
+}
 
 static void skip_blanks(struct parser *p)
 {
@@ -48,7 +59,8 @@ static void read_plain(struct parser *p)
         char c = p->text.p[p->at];
         if (clean && (is_control(c) || c == '"')) {
             conf_fail(p->report, span(p->at, p->at + 1), NULL,
-                      c == '"' ? "a quote within a word" : "a control byte (0x%02x)", (unsigned char)c);
+                      c == '"' ? "a quote within a word" : "a control byte (0x%02x)",
+                      (unsigned char)c);
             clean = false;
         }
         p->at++;
@@ -67,7 +79,8 @@ static void read_escape(struct parser *p, char **out)
 {
     char c = p->at + 1 < p->text.n ? unescape(p->text.p[p->at + 1]) : 0;
     if (!c) {
-        conf_fail(p->report, span(p->at, p->at + 2), "known are \\\" \\\\ and \\n", "unknown escape");
+        conf_fail(p->report, span(p->at, p->at + 2), "known are \\\" \\\\ and \\n",
+                  "unknown escape");
         c = '\\';
         p->at++;
     } else {
@@ -82,28 +95,36 @@ static void read_quoted(struct parser *p)
     size_t start = p->at++;
     char *begin = arena_alloc(p->arena, slice_find(rest, '\n') + 1), *out = begin;
     while (p->at < p->text.n && p->text.p[p->at] != '\n' && p->text.p[p->at] != '"') {
-        if (p->text.p[p->at] == '\\') read_escape(p, &out);
-        else *out++ = p->text.p[p->at++];
+        if (p->text.p[p->at] == '\\')
+            read_escape(p, &out);
+        else
+            *out++ = p->text.p[p->at++];
     }
     *out = 0;
     p->word.text = slice_of(begin, (size_t)(out - begin));
     p->word.quoted = true;
     if (p->at == p->text.n || p->text.p[p->at] != '"') {
-        conf_fail(p->report, span(start, p->at), "add the closing quote", "the string does not end on its line");
+        conf_fail(p->report, span(start, p->at), "add the closing quote",
+                  "the string does not end on its line");
+        p->line_lost = true;
         return;
     }
     p->at++;
     if (p->at < p->text.n && !ends_word(p->text.p[p->at]))
-        conf_fail(p->report, span(p->at, p->at + 1), NULL, "a space or \";\" belongs after a string");
+        conf_fail(p->report, span(p->at, p->at + 1), NULL,
+                  "a space or \";\" belongs after a string");
 }
 
 static void read_word(struct parser *p)
 {
-    size_t start = p->at;
+    size_t start = p->at, errors = p->report->count + p->report->dropped;
     p->word = (struct conf_word){ .line = p->line, .first_of_line = p->line != p->last_word_line };
-    if (p->text.p[p->at] == '"') read_quoted(p);
-    else read_plain(p);
+    if (p->text.p[p->at] == '"')
+        read_quoted(p);
+    else
+        read_plain(p);
     p->word.at = span(start, p->at);
+    p->word_damaged = p->report->count + p->report->dropped > errors;
     p->last_word_line = p->line;
     p->kind = TOKEN_WORD;
 }
@@ -111,6 +132,11 @@ static void read_word(struct parser *p)
 static void advance(struct parser *p)
 {
     p->previous = p->word.at;
+    if (p->line_lost) {
+        p->line_lost = false;
+        p->kind = TOKEN_SEMICOLON;
+        return;
+    }
     skip_blanks(p);
     p->word.at = span(p->at, p->at + 1);
     if (p->at == p->text.n) {
@@ -138,6 +164,7 @@ static void read_arguments(struct parser *p, struct conf_item *item)
 {
     size_t room = 0;
     for (; p->kind == TOKEN_WORD; advance(p)) {
+        item->damaged |= p->word_damaged;
         if (item->arg_count == room) {
             struct conf_word *old = item->args;
             room = room ? room * 2 : 2;
@@ -154,7 +181,8 @@ static void read_block(struct parser *p, struct conf_item *item)
 {
     item->has_block = true;
     if (p->depth == CONF_DEPTH_MAX) {
-        conf_fail(p->report, p->word.at, NULL, "more than %d blocks within one another", CONF_DEPTH_MAX);
+        conf_fail(p->report, p->word.at, NULL, "more than %d blocks within one another",
+                  CONF_DEPTH_MAX);
         p->unbalanced = true;
         p->at = p->text.n;
     }
@@ -177,6 +205,7 @@ static struct conf_item *read_item(struct parser *p)
 {
     struct conf_item *item = arena_new(p->arena, struct conf_item);
     item->name = p->word;
+    item->damaged = p->word_damaged;
     advance(p);
     read_arguments(p, item);
     if (p->kind == TOKEN_OPEN) {
@@ -184,7 +213,9 @@ static struct conf_item *read_item(struct parser *p)
     } else if (p->kind == TOKEN_SEMICOLON) {
         advance(p);
     } else {
-        conf_fail(p->report, behind(p), NULL, "\";\" is missing after \"%.*s\"", CONF_SHOWN(item->name.text));
+        struct slice last =
+            item->arg_count ? item->args[item->arg_count - 1].text : item->name.text;
+        conf_fail(p->report, behind(p), NULL, "\";\" is missing after \"%.*s\"", CONF_SHOWN(last));
     }
     return item;
 }
@@ -193,7 +224,8 @@ static struct conf_item *read_item(struct parser *p)
 static void refuse_token(struct parser *p)
 {
     if (p->kind == TOKEN_SEMICOLON) {
-        conf_fail(p->report, p->word.at, "a block ends without one", "nothing stands before this \";\"");
+        conf_fail(p->report, p->word.at, "a block ends without one",
+                  "nothing stands before this \";\"");
         advance(p);
         return;
     }
@@ -224,12 +256,13 @@ struct conf_item *conf_parse(struct conf_report *r, struct arena *a)
         conf_fail(r, span(0, 0), NULL, "larger than %d bytes", CONF_TEXT_MAX);
         return NULL;
     }
-    if (slice_starts(p.text, SLICE("\xef\xbb\xbf"))) p.at = 3; /* some editors mark UTF-8 this way */
+    if (slice_starts(p.text, SLICE("\xef\xbb\xbf")))
+        p.at = 3; /* some editors mark UTF-8 this way */
     struct conf_item *root = arena_new(a, struct conf_item);
     root->has_block = true;
-    root->name.at = span(r->text.n, r->text.n);
     advance(&p);
     read_items(&p, root);
+    root->name.at = behind(&p);
     if (p.kind == TOKEN_CLOSE) {
         conf_fail(r, p.word.at, NULL, "this \"}\" closes nothing");
         p.unbalanced = true;

@@ -6,7 +6,8 @@
 #define MESSAGE_BYTES    400
 #define WORD_BYTES       40 /* no directive is longer, so no longer word is near one */
 
-void conf_report_init(struct conf_report *r, struct slice text, const char *name, struct arena *arena)
+void conf_report_init(struct conf_report *r, struct slice text, const char *name,
+                      struct arena *arena)
 {
     *r = (struct conf_report){ .text = text, .name = name, .arena = arena };
 }
@@ -19,7 +20,8 @@ static size_t error_place(const struct conf_report *r, size_t offset)
     return i;
 }
 
-void conf_fail(struct conf_report *r, struct conf_span at, const char *hint, const char *format, ...)
+void conf_fail(struct conf_report *r, struct conf_span at, const char *hint, const char *format,
+               ...)
 {
     size_t place = error_place(r, at.offset);
     if (r->count == CONF_ERRORS_MAX) {
@@ -54,8 +56,8 @@ unsigned conf_line(const struct conf_report *r, size_t offset)
     return line;
 }
 
-/* A file can hold anything, a terminal should not see it: control bytes become spaces (so a tab is as wide as its
- * caret line assumes), and what does not fit is left out. */
+/* A file can hold anything, a terminal should not see it: control bytes become spaces (so a tab is
+ * as wide as its caret line assumes), and what does not fit is left out. */
 static void print_clean(struct slice s, FILE *out)
 {
     for (size_t i = 0; i < s.n; i++) {
@@ -77,7 +79,8 @@ static void print_run(char c, size_t count, FILE *out)
     while (count--) putc(c, out);
 }
 
-static void print_source(const struct conf_report *r, const struct conf_error *e, unsigned line, FILE *out)
+static void print_source(const struct conf_report *r, const struct conf_error *e, unsigned line,
+                         FILE *out)
 {
     size_t start = line_start(r->text, e->at.offset);
     struct slice shown = slice_skip(r->text, start);
@@ -118,9 +121,13 @@ void conf_report_print(const struct conf_report *r, FILE *out)
     if (r->dropped) fprintf(out, "%s: %zu more not shown\n", r->name, r->dropped);
 }
 
-static size_t least(size_t a, size_t b) { return a < b ? a : b; }
+static size_t least(size_t a, size_t b)
+{
+    return a < b ? a : b;
+}
 
-/* Optimal string alignment: insertions, deletions, changes and swaps of neighbours. Both words at most WORD_BYTES. */
+/* Optimal string alignment: insertions, deletions, changes and swaps of neighbours. Both words at
+ * most WORD_BYTES. */
 static size_t distance(struct slice a, struct slice b)
 {
     size_t row[3][WORD_BYTES + 1];

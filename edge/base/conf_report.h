@@ -1,7 +1,8 @@
-/* conf_report: the mistakes found in one configuration text, kept until they can be told in the order of the file.
+/* conf_report: the mistakes found in one configuration text, kept until they can be told in the
+ * order of the file.
  *
- * Owned by whoever reads the text, one thread. Keeps the CONF_ERRORS_MAX that stand first and counts the rest. A
- * message and its hint are copied; the text and the name are borrowed. */
+ * Owned by whoever reads the text, one thread. Keeps the CONF_ERRORS_MAX that stand first and
+ * counts the rest. A message and its hint are copied; the text and the name are borrowed. */
 #ifndef VERGE_BASE_CONF_REPORT_H
 #define VERGE_BASE_CONF_REPORT_H
 
@@ -29,16 +30,18 @@ struct conf_report {
     size_t count, dropped;
 };
 
-void conf_report_init(struct conf_report *r, struct slice text, const char *name, struct arena *arena);
+void conf_report_init(struct conf_report *r, struct slice text, const char *name,
+                      struct arena *arena);
 
 /* Adds a mistake. hint may be NULL. */
-void conf_fail(struct conf_report *r, struct conf_span at, const char *hint, const char *format, ...)
-    __attribute__((format(printf, 4, 5)));
+void conf_fail(struct conf_report *r, struct conf_span at, const char *hint, const char *format,
+               ...) __attribute__((format(printf, 4, 5)));
 
 /* Line of an offset, from 1. */
 unsigned conf_line(const struct conf_report *r, size_t offset);
 
-/* Writes every mistake: name:line:column, the reason, the line, a caret, the hint. Columns are bytes. */
+/* Writes every mistake: name:line:column, the reason, the line, a caret, the hint. Columns are
+ * bytes. */
 void conf_report_print(const struct conf_report *r, FILE *out);
 
 /* For "%.*s": a word of the text within a message, cut where it is absurdly long. */
