@@ -4,7 +4,9 @@
  * Verge, so that no mistake is made on both sides. One thread per connection, blocking calls; not
  * meant to face the internet. `origin --help` lists what it answers.
  */
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -259,7 +261,8 @@ static void count_url(struct slice url)
 
 static char *counts_json(bool reset)
 {
-    char *text = NULL, *comma = "";
+    const char *comma = "";
+    char *text = NULL;
     size_t len;
     FILE *f = open_memstream(&text, &len);
     if (!f) return NULL;
@@ -809,6 +812,7 @@ static bool send_reply(struct conn *c, struct reply *r, const struct request *q)
 {
     bool bodiless = r->status == 204 || r->status == 304;
     r->close |= !q->keep_alive;
+    if (!q->minor && q->keep_alive) add_field(r, "%s\r\n", "Connection: keep-alive");
     r->chunked = r->chunked && q->minor && !bodiless;
     if (r->interim > 100 && r->interim < 200 && q->minor)
         putf(c, "HTTP/1.1 %d Interim\r\nLink: </style.css>; rel=preload\r\n\r\n", (int)r->interim);
@@ -835,6 +839,7 @@ static bool reply_to(struct conn *c, const struct request *q, int refusal)
     struct reply *r = calloc(1, sizeof *r);
     if (!r) return false;
     r->status = 200, r->length = r->cut = r->file = -1;
+    r->close = refusal != 0;
     if (refusal)
         set_error(r, refusal, "refused\n");
     else
