@@ -1,5 +1,6 @@
 """Deadlines, ports and bytes. Deadlines are for hanging, never for measuring."""
 
+import itertools
 import os
 import random
 import socket
@@ -9,7 +10,8 @@ import time
 BUILD = os.environ.get("VERGE_BUILD", "")
 DEADLINE_S = 60 if BUILD else 15
 
-_used_ports = set()
+_start = random.randrange(1000)
+_ports = (18000 + (_start + n) % 1000 for n in itertools.count())
 
 
 def eventually(condition, what="condition"):
@@ -29,17 +31,18 @@ def outlive(seconds=1):
 
 
 def free_port():
-    """A port nobody listens at, below the ephemeral range so that no client takes it meanwhile."""
-    for port in random.sample(range(18000, 19000), 1000):
+    """
+    A port nobody listens at: below the ephemeral range, so that no client takes it meanwhile, and
+    in turn, so that it is not one that was just in use.
+    """
+    for port in itertools.islice(_ports, 1000):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError:
                 continue
-        if port not in _used_ports:
-            _used_ports.add(port)
-            return port
+        return port
     raise AssertionError("no free port from 18000 to 18999")
 
 
