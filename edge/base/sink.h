@@ -18,8 +18,8 @@ struct sink *sink_open(const char *path, size_t queue_bytes);
  * False where it was dropped, and counted. */
 bool sink_write(struct sink *s, struct slice text, unsigned lines);
 
-/* Asks for the file to be opened anew under its path (logrotate, USR1), from the next queued text on; where that fails the
- * old file stays in use and the error log says so. Streams stay as they are. Never blocks. */
+/* Asks for the file to be opened anew under its path (logrotate, USR1), after the text that is being written; where that
+ * fails the old file stays in use and the error log says so. Streams stay as they are. Never blocks. */
 void sink_reopen(struct sink *s);
 
 /* Writes out what is queued, for so long at most; drops and counts the rest. Nobody may be using the sink. */
