@@ -128,7 +128,7 @@ static int failure(const struct lookup *l, int error)
     case HOST_NOT_FOUND:
     case NO_DATA: return 0;
     case TRY_AGAIN:
-        if (((const HEADER *)l->answer)->qr) return -E_DNS_ERROR;
+        if (((const HEADER *)l->answer)->rcode) return -E_DNS_ERROR;
         return error == ETIMEDOUT ? -E_DNS_TIMEOUT : -E_DNS_ERROR;
     default: return -E_DNS_ERROR;
     }
