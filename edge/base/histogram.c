@@ -2,7 +2,8 @@
 
 #include "edge/base/check.h"
 
-/* Bucket b begins where a value's exponent is (b + 1) / 2 and the bit below its highest is (b + 1) % 2. */
+/* Bucket b begins where a value's exponent is (b + 1) / 2 and the bit below its highest is (b + 1)
+ * % 2. */
 static uint64_t lower_us(unsigned bucket)
 {
     if (bucket == 0) return 0;

@@ -7,7 +7,10 @@
 
 static _Atomic(struct sink *) log_sink;
 
-void log_set_sink(struct sink *s) { atomic_store(&log_sink, s); }
+void log_set_sink(struct sink *s)
+{
+    atomic_store(&log_sink, s);
+}
 
 struct line {
     char text[LOG_LINE_BYTES];
@@ -31,7 +34,8 @@ static void line_start(struct line *l, enum log_level level)
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
     l->n = strftime(l->text, sizeof l->text, "%Y-%m-%dT%H:%M:%S", &utc);
-    l->n += (size_t)snprintf(l->text + l->n, 32, ".%03ldZ %s ", now.tv_nsec / 1000000, names[level]);
+    l->n +=
+        (size_t)snprintf(l->text + l->n, 32, ".%03ldZ %s ", now.tv_nsec / 1000000, names[level]);
 }
 
 static bool line_add_escaped(struct line *l, char c)

@@ -16,9 +16,15 @@ struct info {
     const char *help;
 };
 
-static const char *name_error(unsigned index) { return error_info((int)index)->name; }
+static const char *name_error(unsigned index)
+{
+    return error_info((int)index)->name;
+}
 
-static const char *name_verdict(unsigned index) { return verdict_name((enum verdict)index); }
+static const char *name_verdict(unsigned index)
+{
+    return verdict_name((enum verdict)index);
+}
 
 static const char *name_protocol(unsigned index)
 {
@@ -28,7 +34,8 @@ static const char *name_protocol(unsigned index)
 
 static const char *name_status_class(unsigned index)
 {
-    static const char *const names[METRIC_STATUS_CLASSES] = { "none", "1xx", "2xx", "3xx", "4xx", "5xx" };
+    static const char *const names[METRIC_STATUS_CLASSES] = { "none", "1xx", "2xx",
+                                                              "3xx",  "4xx", "5xx" };
     return names[index];
 }
 
@@ -49,7 +56,8 @@ static struct info table[] = {
 
 _Thread_local struct metric_cells *metric_cells;
 
-/* The list of all threads' cells, and what ended threads counted. A thread's own counting does not take the lock. */
+/* The list of all threads' cells, and what ended threads counted. A thread's own counting does not
+ * take the lock. */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct list attached = { &attached, &attached };
 static uint64_t ended[METRIC_CELLS];

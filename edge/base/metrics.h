@@ -1,9 +1,10 @@
 /* metrics: counters, gauges and histograms, one line each in metrics.def.
  *
- * Each thread counts in cells of its own, which only it writes, by a plain load and store: no lock prefix, no shared
- * cache line. Whoever reads sums over all threads; a sum is as consistent as a moment without a lock can be, and exact
- * once the threads rest. A thread gets its cells with its first count, or before by metrics_attach; when it ends, its
- * counts are kept. Any thread may call anything here. */
+ * Each thread counts in cells of its own, which only it writes, by a plain load and store: no lock
+ * prefix, no shared cache line. Whoever reads sums over all threads; a sum is as consistent as a
+ * moment without a lock can be, and exact once the threads rest. A thread gets its cells with its
+ * first count, or before by metrics_attach; when it ends, its counts are kept. Any thread may call
+ * anything here. */
 #ifndef VERGE_BASE_METRICS_H
 #define VERGE_BASE_METRICS_H
 
@@ -25,7 +26,7 @@ enum metric_protocol {
     METRIC_PROTOCOLS
 };
 
-#define METRIC_STATUS_CLASSES  6                       /* members of METRIC_RESPONSES: status / 100; 0: none was sent */
+#define METRIC_STATUS_CLASSES  6 /* members of METRIC_RESPONSES: status / 100; 0: none was sent */
 #define METRIC_HISTOGRAM_CELLS (HISTOGRAM_BUCKETS + 1) /* and the sum */
 
 /* A metric's id is the number of its first cell. */
@@ -34,7 +35,8 @@ enum metric {
 #define GAUGE(id, ...)   METRIC_##id,
 #define COUNTER_BY(id, name, label, count, ...)                                                    \
     METRIC_##id, METRIC_##id##_LAST = METRIC_##id + (count)-1,
-#define HISTOGRAM(id, ...) METRIC_##id, METRIC_##id##_SUM = METRIC_##id + METRIC_HISTOGRAM_CELLS - 1,
+#define HISTOGRAM(id, ...)                                                                         \
+    METRIC_##id, METRIC_##id##_SUM = METRIC_##id + METRIC_HISTOGRAM_CELLS - 1,
 #include "edge/base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -50,9 +52,11 @@ struct metric_cells {
 
 extern _Thread_local struct metric_cells *metric_cells; /* NULL: this thread has not counted yet */
 
-/* Gives the calling thread its cells; harmless the second time. The end of the thread detaches by itself. */
+/* Gives the calling thread its cells; harmless the second time. The end of the thread detaches by
+ * itself. */
 struct metric_cells *metrics_attach(void);
-/* Adds the calling thread's counts to those of ended threads and frees its cells; for a test or an early end. */
+/* Adds the calling thread's counts to those of ended threads and frees its cells; for a test or an
+ * early end. */
 void metrics_detach(void);
 
 static inline void metric_add_cell(unsigned cell, int64_t n)
@@ -65,7 +69,10 @@ static inline void metric_add_cell(unsigned cell, int64_t n)
 }
 
 /* n is negative only for gauges. */
-static inline void metric_add(enum metric id, int64_t n) { metric_add_cell(id, n); }
+static inline void metric_add(enum metric id, int64_t n)
+{
+    metric_add_cell(id, n);
+}
 
 static inline void metric_add_member(unsigned first, unsigned last, unsigned index, int64_t n)
 {
@@ -87,8 +94,9 @@ int64_t metric_sum(enum metric id);
 #define metric_sum_by(id, index) metric_sum((enum metric)((id) + (index)))
 struct histogram metric_histogram(enum metric id);
 
-/* Names the members of a set that a higher layer owns; namer gives a static text, NULL for a member that does not exist.
- * Once, before threads start. Members of a set without namer go by their number. */
+/* Names the members of a set that a higher layer owns; namer gives a static text, NULL for a member
+ * that does not exist. Once, before threads start. Members of a set without namer go by their
+ * number. */
 void metric_set_namer(enum metric id, const char *(*namer)(unsigned index));
 
 /* All of them in the Prometheus text format, version 0.0.4. */

@@ -17,7 +17,8 @@
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 
-#define RETRY_MS 50   /* how often a writer that cannot write looks whether it may, or should stop */
+#define RETRY_MS 50   /* how often a writer that cannot write looks whether it may, or should stop \
+                       */
 #define GRACE_MS 1000 /* for a writer that is inside a system call when its time is over */
 
 struct buffer {
@@ -79,7 +80,8 @@ static void open_anew(struct sink *s)
     if (!s->path) return;
     int fd = open_file(s->path);
     if (fd < 0) {
-        log_event(LOG_ERROR, "cannot reopen %s: %s; the old file stays in use", s->path, strerror(errno));
+        log_event(LOG_ERROR, "cannot reopen %s: %s; the old file stays in use", s->path,
+                  strerror(errno));
         return;
     }
     close(s->fd);
@@ -97,8 +99,8 @@ static bool give_up(struct sink *s, bool stuck)
     return stop;
 }
 
-/* A stream may be shared with other processes, so it cannot be made non-blocking; but a pipe that polls as writable
- * takes PIPE_BUF bytes without blocking. */
+/* A stream may be shared with other processes, so it cannot be made non-blocking; but a pipe that
+ * polls as writable takes PIPE_BUF bytes without blocking. */
 static ssize_t write_some(struct sink *s, struct slice text)
 {
     if (s->regular) return write(s->fd, text.p, text.n);
@@ -186,7 +188,8 @@ static void *write_queue(void *sink)
 
 /* ---- the callers ---- */
 
-/* Signals are other threads' business; and a pipe whose reader went is an error here, not the end of the process. */
+/* Signals are other threads' business; and a pipe whose reader went is an error here, not the end
+ * of the process. */
 static int start_writer(struct sink *s)
 {
     sigset_t all, before;

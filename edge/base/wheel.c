@@ -20,9 +20,10 @@ static uint64_t deadline_tick(const struct wheel *w, int64_t deadline_ms)
     return ms / WHEEL_TICK_MS + (ms % WHEEL_TICK_MS != 0);
 }
 
-/* The level is where the tick's digits, to base 64, first differ from now's: so a level holds only what lies within the
- * current slot of the level above, and the lowest level that is not empty has the earliest slot. Only the top
- * level wraps around; the horizon keeps it from meeting its own current slot. */
+/* The level is where the tick's digits, to base 64, first differ from now's: so a level holds only
+ * what lies within the current slot of the level above, and the lowest level that is not empty has
+ * the earliest slot. Only the top level wraps around; the horizon keeps it from meeting its own
+ * current slot. */
 static unsigned slot_of(const struct wheel *w, uint64_t tick)
 {
     uint64_t differs = tick ^ w->tick;
@@ -80,8 +81,8 @@ int64_t wheel_next_ms(const struct wheel *w)
     return at_ms > w->now_ms ? at_ms - w->now_ms : 0;
 }
 
-/* Empties a slot whose time has come: its timers are due, or belong to a lower level by now, or were moved further out
- * since they were queued. */
+/* Empties a slot whose time has come: its timers are due, or belong to a lower level by now, or
+ * were moved further out since they were queued. */
 static void empty_slot(struct wheel *w, unsigned slot)
 {
     struct list moved;
@@ -115,8 +116,9 @@ static void fire_due(struct wheel *w)
     }
 }
 
-/* Goes from occupied slot to occupied slot, so a clock that jumped costs what there is to move, not the time it skipped.
- * Nothing fires before all that is due was taken out: what is set meanwhile waits for the next pass. */
+/* Goes from occupied slot to occupied slot, so a clock that jumped costs what there is to move, not
+ * the time it skipped. Nothing fires before all that is due was taken out: what is set meanwhile
+ * waits for the next pass. */
 void wheel_advance(struct wheel *w, int64_t now_ms)
 {
     if (now_ms > w->now_ms) w->now_ms = now_ms;

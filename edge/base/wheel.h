@@ -1,11 +1,13 @@
 /* wheel: all timers of one worker, as a hierarchical timing wheel.
  *
- * Five levels of 64 slots, a tick of 4 ms: 50 days ahead, and what lies further is looked at again then. A timer is
- * embedded in its owner and costs no allocation. Setting and cancelling are O(1), and moving an armed timer's deadline
- * further out, which every received byte does, is one store: the timer is queued anew only when its old slot comes up.
+ * Five levels of 64 slots, a tick of 4 ms: 50 days ahead, and what lies further is looked at again
+ * then. A timer is embedded in its owner and costs no allocation. Setting and cancelling are O(1),
+ * and moving an armed timer's deadline further out, which every received byte does, is one store:
+ * the timer is queued anew only when its old slot comes up.
  *
- * A timer never fires early, and at most one tick after the first wheel_advance that could have fired it. One thread
- * uses a wheel and its timers; the wheel knows no clock, so times (milliseconds, any origin) are passed in. */
+ * A timer never fires before its deadline, and always in the first wheel_advance that comes a tick
+ * or more after it. One thread uses a wheel and its timers; the wheel knows no clock, so times
+ * (milliseconds, any origin) are passed in. */
 #ifndef VERGE_BASE_WHEEL_H
 #define VERGE_BASE_WHEEL_H
 
@@ -41,23 +43,29 @@ struct wheel {
 
 void wheel_init(struct wheel *w, int64_t now_ms);
 
-/* The longest wait in milliseconds, counted from the last wheel_advance, after which something may be due: 0 for at once,
- * -1 where no timer is armed. It may come early (a timer changed its slot or its deadline), never late. */
+/* The longest wait in milliseconds, counted from the last wheel_advance, after which something may
+ * be due: 0 for at once, -1 where no timer is armed. It may come early (a timer changed its slot or
+ * its deadline), never late. */
 int64_t wheel_next_ms(const struct wheel *w);
 
-/* Fires all that is due, in the order of ticks. fire runs with its timer unarmed; it may set or cancel any timer, also
- * itself and others that are due, and free its owner. A timer set meanwhile for a time that has passed fires in the next
- * pass, so one pass ends. now_ms before the last one is taken as the last one. */
+/* Fires all that is due, in the order of ticks. fire runs with its timer unarmed; it may set or
+ * cancel any timer, also itself and others that are due, and free its owner. A timer set meanwhile
+ * for a time that has passed fires in the next pass, so one pass ends. now_ms before the last one
+ * is taken as the last one. */
 void wheel_advance(struct wheel *w, int64_t now_ms);
 
 void timer_init(struct timer *t, void (*fire)(struct timer *t));
 
-/* Arms t or moves its deadline, either way. One that has passed fires in the next wheel_advance. INT64_MAX is allowed. */
+/* Arms t or moves its deadline, either way. One that has passed fires in the next wheel_advance.
+ * INT64_MAX is allowed. */
 void timer_set(struct wheel *w, struct timer *t, int64_t deadline_ms);
 
 /* Harmless where t is not armed. Afterwards t may be freed. */
 void timer_cancel(struct timer *t);
 
-static inline bool timer_armed(const struct timer *t) { return t->wheel != NULL; }
+static inline bool timer_armed(const struct timer *t)
+{
+    return t->wheel != NULL;
+}
 
 #endif

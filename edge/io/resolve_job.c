@@ -102,7 +102,7 @@ static bool find_local(const char *hosts_path, const char *host, struct resolve_
 struct lookup {
     struct __res_state state;
     unsigned char answer[NS_MAXMSG];
-    char name[NS_MAXDNAME]; /* the name that had an answer; "": none yet, so search domains are tried */
+    char name[NS_MAXDNAME]; /* what was answered; "": nothing yet, so try search domains */
 };
 
 static int start_lookup(struct lookup *l, const struct resolve_config *config)
@@ -120,8 +120,8 @@ static int start_lookup(struct lookup *l, const struct resolve_config *config)
     return 0;
 }
 
-/* The library says "try again" alike for a server that said nothing and for one that said it cannot; the answer's
- * header, cleared before, tells. */
+/* The library says "try again" alike for a server that said nothing and for one that said it
+ * cannot; the answer's header, cleared before, tells. */
 static int failure(const struct lookup *l, int error)
 {
     switch (l->state.res_h_errno) {
@@ -172,7 +172,8 @@ static int follow_aliases(ns_msg *message, char name[NS_MAXDNAME], struct resolv
     return 0;
 }
 
-static void add_records(ns_msg *message, const char *owner, ns_type type, struct resolve_result *out)
+static void add_records(ns_msg *message, const char *owner, ns_type type,
+                        struct resolve_result *out)
 {
     int family = type == ns_t_a ? AF_INET : AF_INET6;
     unsigned length = type == ns_t_a ? NS_INADDRSZ : NS_IN6ADDRSZ;
@@ -206,7 +207,8 @@ static int look_up(struct lookup *l, const char *host, ns_type type, struct reso
 }
 
 /* One family that is known is worth more than the error about the other. */
-static int ask_dns(const struct resolve_config *config, const char *host, struct resolve_result *out)
+static int ask_dns(const struct resolve_config *config, const char *host,
+                   struct resolve_result *out)
 {
     struct lookup *l = xcalloc(1, sizeof *l);
     int error = start_lookup(l, config);
@@ -223,7 +225,8 @@ static int ask_dns(const struct resolve_config *config, const char *host, struct
     return error ? error : -E_DNS_ERROR;
 }
 
-int resolve_host_with(const struct resolve_config *config, const char *host, struct resolve_result *out)
+int resolve_host_with(const struct resolve_config *config, const char *host,
+                      struct resolve_result *out)
 {
     out->count = 0;
     if (find_local(config->hosts_path ? config->hosts_path : HOSTS_PATH, host, out)) return 0;

@@ -1,8 +1,10 @@
-/* resolve_job: looking up a host's addresses, blocking: the work of an offload job, never called by a worker.
+/* resolve_job: looking up a host's addresses, blocking: the work of an offload job, never called by
+ * a worker.
  *
- * In this order: a literal address; the hosts file; "localhost" (RFC 6761); DNS, with the servers, search domains and
- * options of resolv.conf. getaddrinfo tells no TTL, hence the resolver library underneath. Any thread; nothing is kept
- * between calls: caching, and keeping the last good answer, is the caller's. */
+ * In this order: a literal address; the hosts file; "localhost" (RFC 6761); DNS, with the servers,
+ * search domains and options of resolv.conf. getaddrinfo tells no TTL, hence the resolver library
+ * underneath. Any thread; nothing is kept between calls: caching, and keeping the last good answer,
+ * is the caller's. */
 #ifndef VERGE_IO_RESOLVE_JOB_H
 #define VERGE_IO_RESOLVE_JOB_H
 
@@ -11,7 +13,7 @@
 
 #define RESOLVE_ADDRESSES   16
 #define RESOLVE_TTL_LITERAL UINT32_MAX /* an address never changes */
-#define RESOLVE_TTL_HOSTS   60         /* the hosts file is read again after so long; localhost too */
+#define RESOLVE_TTL_HOSTS   60 /* the hosts file is read again after so long; localhost too */
 
 union resolve_address {
     struct sockaddr any;
@@ -20,8 +22,9 @@ union resolve_address {
 };
 
 struct resolve_result {
-    union resolve_address addresses[RESOLVE_ADDRESSES]; /* port 0; IPv4 before IPv6 where they came from DNS */
-    unsigned count;                                     /* at least 1 */
+    union resolve_address
+        addresses[RESOLVE_ADDRESSES]; /* port 0; IPv4 before IPv6 where they came from DNS */
+    unsigned count;                   /* at least 1 */
     uint32_t ttl_s; /* least of all addresses and the aliases that led to them; may be 0 */
 };
 
@@ -33,9 +36,11 @@ struct resolve_config {
     unsigned attempts;         /* at most 2 where not set */
 };
 
-/* host: NUL-terminated name or literal address, no brackets, no port. 0, or -E_DNS_ERROR: it does not exist, has no
- * address, or the answer was no answer; -E_DNS_TIMEOUT. Bounded: no question is asked after one has timed out. */
+/* host: NUL-terminated name or literal address, no brackets, no port. 0, or -E_DNS_ERROR: it does
+ * not exist, has no address, or the answer was no answer; -E_DNS_TIMEOUT. Bounded: no question is
+ * asked after one has timed out. */
 int resolve_host(const char *host, struct resolve_result *out);
-int resolve_host_with(const struct resolve_config *config, const char *host, struct resolve_result *out);
+int resolve_host_with(const struct resolve_config *config, const char *host,
+                      struct resolve_result *out);
 
 #endif

@@ -124,7 +124,8 @@ static void test_admit(void **state)
 
 static struct log_site shared_site;
 
-/* A second for each hundred events, as each thread counts: what was admitted, and what was told as left out. */
+/* A second for each hundred events, as each thread counts: what was admitted, and what was told as
+ * left out. */
 static void *admit_many(void *result)
 {
     uint64_t *counts = result;

@@ -128,7 +128,8 @@ static void test_print_counter_and_gauge(void **state)
     metric_add(METRIC_ORIGIN_RETRIED, 7);
     metric_add(METRIC_FILLS_LIVE, -2);
     char *text = print();
-    assert_line(text, "# HELP verge_origin_retries_total Origin requests sent again since their connection was stale");
+    assert_line(text, "# HELP verge_origin_retries_total Origin requests sent again since their "
+                      "connection was stale");
     assert_line(text, "# TYPE verge_origin_retries_total counter");
     assert_line(text, "verge_origin_retries_total 7");
     assert_line(text, "# TYPE verge_cache_fills_live gauge");

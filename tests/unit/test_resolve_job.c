@@ -17,7 +17,8 @@
 #include "edge/base/error.h"
 #include "edge/io/resolve_job.h"
 
-/* ---- a name server with a script, in a thread: cmocka asserts in the main one only, so CHECK it is there ---- */
+/* ---- a name server with a script, in a thread: cmocka asserts in the main one only, so CHECK it
+ * is there ---- */
 
 struct packet {
     unsigned char bytes[4096];
@@ -55,8 +56,8 @@ static void put_name(struct packet *p, const char *name)
 }
 
 /* One more record in the answer section. */
-static void put_record(struct packet *p, const char *name, ns_type type, uint32_t ttl_s, const void *data,
-                       size_t n)
+static void put_record(struct packet *p, const char *name, ns_type type, uint32_t ttl_s,
+                       const void *data, size_t n)
 {
     put_name(p, name);
     put_16(p, type);
@@ -185,11 +186,13 @@ static void *serve(void *unused)
     return unused;
 }
 
-/* UDP and TCP on one port of the system's choice; somebody else may have the one that UDP got for TCP. */
+/* UDP and TCP on one port of the system's choice; somebody else may have the one that UDP got for
+ * TCP. */
 static bool bind_both(void)
 {
     socklen_t size = sizeof server.address;
-    server.address = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    server.address =
+        (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
     server.udp = socket(AF_INET, SOCK_DGRAM, 0);
     server.tcp = socket(AF_INET, SOCK_STREAM, 0);
     bool bound = bind(server.udp, (void *)&server.address, size) == 0 &&
@@ -223,8 +226,9 @@ static void stop_server(void)
 static int resolve(script *s, const char *host, struct resolve_result *out)
 {
     start_server(s);
-    struct resolve_config config = { .server = server.address, .hosts_path = "/dev/null", .timeout_s = 1,
-                                     .attempts = 1 };
+    struct resolve_config config = {
+        .server = server.address, .hosts_path = "/dev/null", .timeout_s = 1, .attempts = 1
+    };
     int error = resolve_host_with(&config, host, out);
     stop_server();
     return error;
@@ -235,7 +239,8 @@ static void assert_address(const struct resolve_result *r, unsigned index, const
     char text[INET6_ADDRSTRLEN];
     assert_true(index < r->count);
     const union resolve_address *a = &r->addresses[index];
-    const void *bytes = a->any.sa_family == AF_INET ? (const void *)&a->v4.sin_addr : &a->v6.sin6_addr;
+    const void *bytes =
+        a->any.sa_family == AF_INET ? (const void *)&a->v4.sin_addr : &a->v6.sin6_addr;
     assert_non_null(inet_ntop(a->any.sa_family, bytes, text, sizeof text));
     assert_string_equal(text, expected);
     assert_int_equal(a->v4.sin_port, 0);
@@ -306,7 +311,9 @@ static void test_hosts_file(void **state)
     assert_int_equal(write(fd, text, sizeof text - 1), sizeof text - 1);
     close(fd);
     start_server(say_nothing_exists);
-    struct resolve_config config = { .server = server.address, .hosts_path = path, .timeout_s = 1, .attempts = 1 };
+    struct resolve_config config = {
+        .server = server.address, .hosts_path = path, .timeout_s = 1, .attempts = 1
+    };
     assert_int_equal(resolve_host_with(&config, "aPP", &result), 0);
     assert_int_equal(result.count, 2);
     assert_address(&result, 0, "192.0.2.1");
@@ -360,7 +367,8 @@ static void test_one_family_is_enough(void **state)
     assert_int_equal(result.ttl_s, 0);
 }
 
-/* Backwards, which is allowed, with names in another case, and among records that are nobody's business. */
+/* Backwards, which is allowed, with names in another case, and among records that are nobody's
+ * business. */
 static bool say_aliases(const struct question *q, struct packet *reply)
 {
     if (q->type != ns_t_a) return true;
@@ -539,9 +547,9 @@ static void test_errors(void **state)
 {
     (void)state;
     static script *const scripts[] = {
-        say_nothing_exists, say_no_data,     say_failure,      say_refused,      say_wrong_lengths,
-        say_circle,         say_cut_record,  say_name_circle,  say_alias_circle, say_other_name,
-        say_alias_to_nothing, say_more_records_than_there_are,
+        say_nothing_exists, say_no_data,    say_failure,          say_refused,
+        say_wrong_lengths,  say_circle,     say_cut_record,       say_name_circle,
+        say_alias_circle,   say_other_name, say_alias_to_nothing, say_more_records_than_there_are,
     };
     for (unsigned i = 0; i < sizeof scripts / sizeof *scripts; i++) {
         int error = resolve(scripts[i], "app.test.", &result);
@@ -589,8 +597,9 @@ static void test_nobody_listens(void **state)
 {
     (void)state;
     start_server(say_nothing);
-    struct resolve_config config = { .server = server.address, .hosts_path = "/dev/null", .timeout_s = 1,
-                                     .attempts = 1 };
+    struct resolve_config config = {
+        .server = server.address, .hosts_path = "/dev/null", .timeout_s = 1, .attempts = 1
+    };
     stop_server();
     assert_int_equal(resolve_host_with(&config, "app.test.", &result), -E_DNS_ERROR);
 }

@@ -58,19 +58,30 @@ static void assert_file(const char *name, const char *expected)
     free(text);
 }
 
-static bool file_exists(const char *name) { return access(name, F_OK) == 0; }
+static bool file_exists(const char *name)
+{
+    return access(name, F_OK) == 0;
+}
 
-static void sleep_ms(long ms) { nanosleep(&(struct timespec){ 0, ms * 1000000 }, NULL); }
+static void sleep_ms(long ms)
+{
+    nanosleep(&(struct timespec){ 0, ms * 1000000 }, NULL);
+}
 
 /* Waits for a condition with a deadline that only a failure meets. */
 #define wait_for(condition)                                                                        \
     do {                                                                                           \
         int tries_ = LONG_MS;                                                                      \
-        while (!(condition) && tries_--) sleep_ms(1);                                              \
-        assert_true(condition);                                                                    \
+        while (!(condition)) {                                                                     \
+            assert_true(tries_-- > 0);                                                             \
+            sleep_ms(1);                                                                           \
+        }                                                                                          \
     } while (0)
 
-static int64_t dropped(void) { return metric_sum(METRIC_LOG_LINES_DROPPED); }
+static int64_t dropped(void)
+{
+    return metric_sum(METRIC_LOG_LINES_DROPPED);
+}
 
 static struct sink *must_open(const char *name, size_t queue_bytes)
 {
@@ -216,11 +227,10 @@ static void test_close_does_not_wait_for_a_blocked_pipe(void **state)
     struct sink *s = open_on_pipe(&reader, 4 * BLOCK_BYTES);
     unsigned written = fill_until_dropped(s);
     sink_close(&s, 1);
-    pthread_t thread;
+    int64_t counted = dropped() - before;
     size_t bytes = (size_t)reader;
-    assert_int_equal(pthread_create(&thread, NULL, read_to_end, &bytes), 0);
-    pthread_join(thread, NULL);
-    assert_int_equal(dropped() - before, (written + 1) * BLOCK_LINES - bytes / 8);
+    read_to_end(&bytes);
+    assert_int_equal(counted, (written + 1) * BLOCK_LINES - bytes / 8);
 }
 
 static void test_a_reader_that_went_is_no_signal(void **state)
@@ -257,6 +267,17 @@ static void test_more_than_the_queue_is_dropped(void **state)
     assert_int_equal(dropped() - before, BLOCK_LINES);
 }
 
+static void test_room_comes_back(void **state)
+{
+    (void)state;
+    struct sink *s = must_open(path, 2 * BLOCK_BYTES);
+    for (int i = 0; i < 16; i++) wait_for(sink_write(s, block_of_lines(), BLOCK_LINES));
+    sink_close(&s, LONG_MS);
+    struct stat is;
+    assert_int_equal(stat(path, &is), 0);
+    assert_int_equal(is.st_size, 16 * BLOCK_BYTES);
+}
+
 /* ---- another file ---- */
 
 static void test_reopen_after_a_rename(void **state)
@@ -275,22 +296,24 @@ static void test_reopen_after_a_rename(void **state)
     assert_file(path, "new\n");
 }
 
+#define ROTATIONS 256
+
 /* Rotation in the midst of writing loses no line and cuts none. */
 static void test_reopen_loses_nothing(void **state)
 {
     (void)state;
     int64_t before = dropped();
-    struct sink *s = must_open(path, 1 << 20);
-    for (int i = 0; i < 64; i++) {
-        if (i == 32) assert_int_equal(rename(path, moved_path), 0);
-        if (i % 8 == 0) sink_reopen(s);
+    struct sink *s = must_open(path, 4 << 20);
+    for (int i = 0; i < ROTATIONS; i++) {
+        if (i == ROTATIONS / 2) assert_int_equal(rename(path, moved_path), 0);
         assert_true(sink_write(s, block_of_lines(), BLOCK_LINES));
+        sink_reopen(s);
     }
     sink_close(&s, LONG_MS);
     struct stat first, second;
     assert_int_equal(stat(moved_path, &first), 0);
     assert_int_equal(stat(path, &second), 0);
-    assert_int_equal(first.st_size + second.st_size, 64 * BLOCK_BYTES);
+    assert_int_equal(first.st_size + second.st_size, ROTATIONS * BLOCK_BYTES);
     assert_int_equal(first.st_size % BLOCK_BYTES, 0);
     assert_int_equal(dropped(), before);
 }
@@ -336,6 +359,7 @@ int main(void)
         sink_test(test_a_reader_that_went_is_no_signal),
         sink_test(test_a_full_disk_drops),
         sink_test(test_more_than_the_queue_is_dropped),
+        sink_test(test_room_comes_back),
         sink_test(test_reopen_after_a_rename),
         sink_test(test_reopen_loses_nothing),
         sink_test(test_a_failed_reopen_keeps_the_old_file),

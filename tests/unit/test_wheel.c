@@ -40,7 +40,9 @@ static int64_t random_span_ms(void)
 
 static uint64_t tick_of(int64_t ms)
 {
-    return ms <= wheel.start_ms ? 0 : (uint64_t)(ms - wheel.start_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
+    return ms <= wheel.start_ms
+               ? 0
+               : (uint64_t)(ms - wheel.start_ms + WHEEL_TICK_MS - 1) / WHEEL_TICK_MS;
 }
 
 static void model_set(struct model *m, int64_t deadline_ms)
@@ -87,7 +89,8 @@ static size_t count_armed(void)
     return count;
 }
 
-/* Nothing that was due by the last tick stays behind, but what fire callbacks set for a time that had passed. */
+/* Nothing that was due by the last tick stays behind, but what fire callbacks set for a time that
+ * had passed. */
 static void check_nothing_late(void)
 {
     uint64_t tick = (uint64_t)(now - wheel.start_ms) / WHEEL_TICK_MS;
@@ -103,7 +106,8 @@ static void check_next(void)
 {
     uint64_t first = UINT64_MAX;
     for (unsigned i = 0; i < TIMERS; i++) {
-        if (models[i].armed && tick_of(models[i].deadline_ms) < first) first = tick_of(models[i].deadline_ms);
+        if (models[i].armed && tick_of(models[i].deadline_ms) < first)
+            first = tick_of(models[i].deadline_ms);
     }
     int64_t wait_ms = wheel_next_ms(&wheel);
     if (first == UINT64_MAX) {
@@ -317,9 +321,31 @@ static void test_a_due_timer_can_be_postponed(void **state)
     assert_int_equal(count_fired, 1);
 }
 
+static void on_fire_pull_other(struct timer *t)
+{
+    (void)t;
+    timer_set(&wheel, &other, 0);
+}
+
+static void test_a_due_timer_keeps_its_turn(void **state)
+{
+    (void)state;
+    struct timer t;
+    start(&t, on_fire_pull_other);
+    timer_init(&other, on_count);
+    timer_set(&wheel, &t, 1004);
+    timer_set(&wheel, &other, 1008);
+    wheel_advance(&wheel, 1010);
+    assert_int_equal(count_fired, 1);
+    assert_int_equal(wheel.live, 0);
+}
+
 static struct timer *order[3];
 
-static void on_order(struct timer *t) { order[count_fired++] = t; }
+static void on_order(struct timer *t)
+{
+    order[count_fired++] = t;
+}
 
 /* Also where one jump takes them from different levels. */
 static void test_order_is_by_tick(void **state)
@@ -349,6 +375,7 @@ int main(void)
         cmocka_unit_test(test_setting_itself_does_not_loop),
         cmocka_unit_test(test_a_due_timer_can_be_cancelled),
         cmocka_unit_test(test_a_due_timer_can_be_postponed),
+        cmocka_unit_test(test_a_due_timer_keeps_its_turn),
         cmocka_unit_test(test_order_is_by_tick),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
