@@ -41,10 +41,10 @@ DEPS := build/deps
 warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
             -Wwrite-strings -Wvla -Wundef
 cflags := -std=gnu17 -g $(flags_$(BUILD)) $(warnings) -pthread -I. -isystem $(DEPS)/include \
-          -D_GNU_SOURCE -DVERGE_VERSION='"$(VERSION)"' $(CFLAGS)
+          -D_GNU_SOURCE= -DVERGE_VERSION='"$(VERSION)"' $(CFLAGS)
 # An archive defines what the one before it needs. A BoringSSL of one's own may need C++'s library.
 libs := -L$(DEPS)/lib -Wl,--gc-sections -lngtcp2_crypto_boringssl -lngtcp2 -lnghttp3 -lnghttp2 \
-        -lbrotli -lz -llmdb -luring -lssl -lcrypto $(if $(BORINGSSL),-lstdc++) -lm
+        -lbrotli -lz -llmdb -luring -lssl -lcrypto $(if $(BORINGSSL),-lstdc++) -lresolv -lm
 
 # ---- files ----
 
@@ -131,7 +131,7 @@ run: $(verge) build/origin  ## start Verge before a demo origin (ORIGIN=http://H
 check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
 	@tools/run-tests --build '$(BUILD)' layers unit
 
-test: $(verge) build/origin packages-test $(units) $(corpora)  ## everything; BUILD=asan, BUILD=tsan for those builds
+test: $(verge) build/origin packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
 	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
