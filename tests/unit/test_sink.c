@@ -218,19 +218,21 @@ static void test_a_blocked_pipe_drops_and_goes_on(void **state)
     assert_int_equal(dropped() - before, BLOCK_LINES);
 }
 
-/* What close could not flush in time is counted, but for the line that was cut in two. */
+/* What close could not flush in time is counted. The first line's page leaves the pipe with room for
+ * half a block in the end, where writing a whole one would hang. */
 static void test_close_does_not_wait_for_a_blocked_pipe(void **state)
 {
     (void)state;
     int64_t before = dropped();
     int reader;
     struct sink *s = open_on_pipe(&reader, 4 * BLOCK_BYTES);
+    assert_true(sink_write(s, SLICE("first\n"), 1));
     unsigned written = fill_until_dropped(s);
     sink_close(&s, 1);
     int64_t counted = dropped() - before;
     size_t bytes = (size_t)reader;
     read_to_end(&bytes);
-    assert_int_equal(counted, (written + 1) * BLOCK_LINES - bytes / 8);
+    assert_int_equal(counted, (written + 1) * BLOCK_LINES - (bytes - strlen("first\n")) / 8);
 }
 
 static void test_a_reader_that_went_is_no_signal(void **state)
