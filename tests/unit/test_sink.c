@@ -218,8 +218,8 @@ static void test_a_blocked_pipe_drops_and_goes_on(void **state)
     assert_int_equal(dropped() - before, BLOCK_LINES);
 }
 
-/* What close could not flush in time is counted. The first line's page leaves the pipe with room for
- * half a block in the end, where writing a whole one would hang. */
+/* What close could not flush in time is counted. The first line's page leaves the pipe with room
+ * for half a block in the end, where writing a whole one would hang. */
 static void test_close_does_not_wait_for_a_blocked_pipe(void **state)
 {
     (void)state;
