@@ -12,7 +12,7 @@ def origin():
     origin = Origin()
     yield origin
     origin.stop()
-    assert origin.errors == [], "the node sent the origin what it must not"
+    assert origin.errors == [], "an answer of the origin failed, or the node sent it what is not HTTP"
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ class Verge:
     replaces the whole text; it may use the same $names.
     """
 
-    def __init__(self, directory, origin, config=CONFIG, **snippets):
+    def __init__(self, directory, origin, /, config=CONFIG, **snippets):
         self.directory, self.origin, self.config = Path(directory), origin, config
         self.port, self.admin_port = free_port(), free_port()
         self.access_log = self.directory / "access.log"
@@ -62,13 +62,13 @@ class Verge:
 
     # -- configuration
 
-    def write_config(self, config=None, **snippets):
+    def write_config(self, **snippets):
         names = defaultdict(str, port=self.port, admin_port=self.admin_port,
                             origin_port=self.origin.port, access_log=self.access_log,
                             directory=self.directory)
         names.update(snippets)
         # Twice, because a snippet may use the names as well.
-        text = Template(config or self.config).substitute(names)
+        text = Template(self.config).substitute(names)
         self.file.write_text(Template(text).substitute(names))
 
     # -- the process
