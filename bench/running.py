@@ -34,13 +34,15 @@ class Running:
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.directory = tempfile.mkdtemp(prefix="verge-bench-", dir=shm)
         os.chmod(self.directory, 0o755)
-        argv = [
-            self.server.binary,
-            *self.server.arguments(self.directory, self._configure(), self.memory),
-        ]
+        named = {"dir": self.directory, "config": self._configure(), "memory": self.memory}
+        arguments = [word.format(**named) for word in self.server.arguments.split()]
         self.log = open(f"{self.directory}/output", "w+")
         self.process = machine.start(
-            argv, machine.SERVER_CORE, stdout=self.log, stderr=subprocess.STDOUT, cwd=self.directory
+            [self.server.binary, *arguments],
+            machine.SERVER_CORE,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+            cwd=self.directory,
         )
         try:
             wait_for_port(self.port, self.process)

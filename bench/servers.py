@@ -28,7 +28,7 @@ ORIGIN, PASS_ORIGIN, HITS, MISSES = 19000, 19001, 19080, 19081
 class Server:
     name: str
     binary: str
-    arguments: Callable[[str, str, str], list]  # of its directory, its file, the cache's size
+    arguments: str  # {dir}: its scratch directory, {config}: its file, {memory}: the cache's size
     config: str | None = None  # template beside this file
     values: dict = field(default_factory=dict)  # for the template
     tables: tuple = ("hits", "misses")
@@ -50,14 +50,7 @@ def _nginx(name, sendfile, **more):
     return Server(
         name,
         "/usr/sbin/nginx",
-        lambda directory, config, memory: [
-            "-p",
-            directory,
-            "-c",
-            config,
-            "-e",
-            f"{directory}/error.log",
-        ],
+        "-p {dir} -c {config} -e {dir}/error.log",
         config="nginx.conf",
         values={"SENDFILE": sendfile, "USER": "user root;" if os.geteuid() == 0 else ""},
         says_hit=lambda fields: fields.get("X-Cache") == "HIT",
@@ -71,7 +64,7 @@ def _haproxy(name, buffer_bytes):
     return Server(
         name,
         "/usr/sbin/haproxy",
-        lambda directory, config, memory: ["-db", "-f", config],
+        "-db -f {config}",
         config="haproxy.cfg",
         values={"BUFFER_BYTES": str(buffer_bytes)},
         version_flag="-v",
@@ -90,29 +83,13 @@ VARNISH_LOG = """
 """.split()
 
 
-def _varnish_arguments(directory, config, memory):
-    parameters = {
-        "vsl_mask": ",".join(f"-{tag}" for tag in VARNISH_LOG),
-        # Threads enough for every connection from the start, in one pool as there is one core.
-        "thread_pools": 1,
-        "thread_pool_min": 200,
-        "thread_pool_max": 2000,
-    }
-    arguments = [
-        "-F",
-        "-n",
-        f"{directory}/work",
-        "-f",
-        config,
-        "-s",
-        f"malloc,{memory}",
-        "-j",
-        "none",
-    ]
-    arguments += ["-a", f"hits=127.0.0.1:{HITS}", "-a", f"misses=127.0.0.1:{MISSES}"]
-    for name, value in parameters.items():
-        arguments += ["-p", f"{name}={value}"]
-    return arguments
+# Threads enough for every connection from the start, in one pool as there is one core.
+VARNISH_ARGUMENTS = (
+    f"-F -n {{dir}}/work -f {{config}} -s malloc,{{memory}} -j none"
+    f" -a hits=127.0.0.1:{HITS} -a misses=127.0.0.1:{MISSES}"
+    f" -p thread_pools=1 -p thread_pool_min=200 -p thread_pool_max=2000"
+    f" -p vsl_mask={','.join(f'-{tag}' for tag in VARNISH_LOG)}"
+)
 
 
 SERVERS = {
@@ -121,19 +98,17 @@ SERVERS = {
         Server(
             "verge",
             VERGE,
-            lambda directory, config, memory: ["run", "-c", config],
+            "run -c {config}",
             config="verge.conf",
             says_hit=lambda fields: re.search(r";\s*hit\b", fields.get("Cache-Status", "")),
         ),
-        Server(
-            "floor", FLOOR, lambda directory, config, memory: ["-p", str(HITS)], tables=("hits",)
-        ),
+        Server("floor", FLOOR, f"-p {HITS}", tables=("hits",)),
         _nginx("nginx", sendfile="off"),
         _nginx("nginx-sendfile", sendfile="on", tables=("hits",)),
         Server(
             "varnish",
             "/usr/sbin/varnishd",
-            _varnish_arguments,
+            VARNISH_ARGUMENTS,
             config="varnish.vcl",
             # Its own request's id, and on a hit the id of the request that stored the object.
             says_hit=lambda fields: len(fields.get("X-Varnish", "").split()) == 2,
