@@ -1,9 +1,10 @@
 /* config: one parsed configuration, an immutable and counted generation.
  *
- * Everything hangs in one arena and is freed with the last reference. Workers, connections and exchanges hold a
- * reference for as long as they use it; a reload makes a new generation and lets the old one run out. Strings are
- * slices that are also NUL-terminated. Any thread may read. The directives behind these members, with their units,
- * defaults and bounds, are one table: edge/config.def. */
+ * Everything hangs in one arena and is freed with the last reference. Workers, connections and
+ * exchanges hold a reference for as long as they use it; a reload makes a new generation and lets
+ * the old one run out. Strings are slices that are also NUL-terminated. Any thread may read. The
+ * directives behind these members, with their units, defaults and bounds, are one table:
+ * edge/config.def. */
 #ifndef VERGE_EDGE_CONFIG_H
 #define VERGE_EDGE_CONFIG_H
 
@@ -83,15 +84,15 @@ enum log_format { LOG_COMBINED, LOG_JSON };
 struct config_limits {
     size_t line_bytes, head_bytes;
     unsigned field_count;
-    unsigned connections;             /* whole process */
-    unsigned connections_per_client;  /* from one address, whole process; 0: no limit */
+    unsigned connections;            /* whole process */
+    unsigned connections_per_client; /* from one address, whole process; 0: no limit */
     uint64_t requests_per_connection;
-    int64_t header_timeout_ms;  /* first byte of a head to its end */
-    int64_t idle_timeout_ms;    /* between requests, and before the first */
-    int64_t body_timeout_ms;    /* no byte of a request body for so long */
-    int64_t send_timeout_ms;    /* no byte of a response taken for so long */
-    int64_t rate_min_bytes;     /* per second, averaged over a body either way; 0: none */
-    int64_t rate_grace_ms;      /* before rate_min counts */
+    int64_t header_timeout_ms; /* first byte of a head to its end */
+    int64_t idle_timeout_ms;   /* between requests, and before the first */
+    int64_t body_timeout_ms;   /* no byte of a request body for so long */
+    int64_t send_timeout_ms;   /* no byte of a response taken for so long */
+    int64_t rate_min_bytes;    /* per second, averaged over a body either way; 0: none */
+    int64_t rate_grace_ms;     /* before rate_min counts */
 };
 
 struct config {
@@ -100,11 +101,11 @@ struct config {
     unsigned workers; /* 0: one per core */
 
     struct {
-        size_t memory_bytes;      /* bodies, heads and index together */
-        size_t object_max_bytes;  /* larger ones pass through */
-        unsigned variants_max;    /* per primary key */
-        int64_t uncacheable_ms;   /* how long "uncacheable" is remembered */
-        size_t window_bytes;      /* how far a fill runs ahead of its fastest reader */
+        size_t memory_bytes;     /* bodies, heads and index together */
+        size_t object_max_bytes; /* larger ones pass through */
+        unsigned variants_max;   /* per primary key */
+        int64_t uncacheable_ms;  /* how long "uncacheable" is remembered */
+        size_t window_bytes;     /* how far a fill runs ahead of its fastest reader */
     } cache;
 
     struct config_limits limits;
@@ -117,7 +118,7 @@ struct config {
     size_t route_total;
     const struct config_listen *listens; /* distinct, over all sites */
     size_t listen_count;
-    const struct config_hosts *hosts; /* for config_find_site: one table for each of listens */
+    const struct config_hosts *hosts;  /* for config_find_site: one table for each of listens */
     const struct config_cidr *trusted; /* proxies whose X-Forwarded-* and Forwarded count */
     size_t trusted_count;
 
@@ -136,31 +137,34 @@ struct config {
     struct arena arena;
 };
 
-/* Reads and checks a file. On success one reference belongs to the caller. On failure NULL, after at least one message of the
- * form file:line:column, the line, a caret, the reason and perhaps a suggestion was written to errors; all mistakes
- * that can be told apart are reported, at most ten. */
+/* Reads and checks a file. On success one reference belongs to the caller. On failure NULL, after
+ * at least one message of the form file:line:column, the line, a caret, the reason and perhaps a
+ * suggestion was written to errors; all mistakes that can be told apart are reported, at most ten.
+ */
 struct config *config_load(const char *path, FILE *errors);
 /* The same from memory; name stands in the messages. */
 struct config *config_parse(struct slice text, const char *name, FILE *errors);
-/* The built-in configuration before one origin, given as http://HOST[:PORT][/] or HOST[:PORT]: text for config_parse, which
- * also says what is wrong with the origin, if anything is. */
+/* The built-in configuration before one origin, given as http://HOST[:PORT][/] or HOST[:PORT]: text
+ * for config_parse, which also says what is wrong with the origin, if anything is. */
 struct slice config_default_text(struct arena *a, const char *origin);
 
 struct config *config_hold(struct config *c);
 /* Drops a reference; frees with the last. Any thread. */
 void config_drop(struct config **c);
 
-/* Writes every directive with contexts, default and prose (verge directives); the reference of the docs. */
+/* Writes every directive with contexts, default and prose (verge directives); the reference of the
+ * docs. */
 void config_describe(FILE *out);
 
-/* The site for an authority's host on a connection that came in over that listener address: exact, then longest
- * wildcard, then "*"; NULL where none matches. listen may be of another generation: addresses are compared. host is
- * without port; case and a trailing dot make no difference. */
-const struct config_site *config_find_site(const struct config *c, const struct config_listen *listen,
-                                           struct slice host);
+/* The site for an authority's host on a connection that came in over that listener address: exact,
+ * then longest wildcard, then "*"; NULL where none matches. listen may be of another generation:
+ * addresses are compared. host is without port; case and a trailing dot make no difference. */
+const struct config_site *config_find_site(const struct config *c,
+                                           const struct config_listen *listen, struct slice host);
 /* Does the route's pattern match the path? */
 bool config_route_matches(const struct config_route *r, struct slice path);
-/* First route in file order whose pattern matches the path (query excluded); NULL where none does. */
+/* First route in file order whose pattern matches the path (query excluded); NULL where none does.
+ */
 const struct config_route *config_find_route(const struct config_site *site, struct slice path);
 /* Does an address (IPv4 as mapped IPv6, 16 bytes) belong to a trusted proxy? */
 bool config_is_trusted(const struct config *c, const uint8_t address[16]);

@@ -51,19 +51,25 @@ static void skip_blanks(struct parser *p)
     }
 }
 
+/* One mistake is enough to say about a word. */
+static void fail_word(struct parser *p, struct conf_span at, const char *hint, const char *reason)
+{
+    if (!p->word_damaged) conf_fail(p->report, at, hint, "%s", reason);
+    p->word_damaged = true;
+}
+
+static void fail_byte(struct parser *p, const char *reason)
+{
+    fail_word(p, span(p->at, p->at + 1), NULL, reason);
+}
+
 static void read_plain(struct parser *p)
 {
     size_t start = p->at;
-    bool clean = true;
-    while (p->at < p->text.n && !ends_word(p->text.p[p->at])) {
+    for (; p->at < p->text.n && !ends_word(p->text.p[p->at]); p->at++) {
         char c = p->text.p[p->at];
-        if (clean && (is_control(c) || c == '"')) {
-            conf_fail(p->report, span(p->at, p->at + 1), NULL,
-                      c == '"' ? "a quote within a word" : "a control byte (0x%02x)",
-                      (unsigned char)c);
-            clean = false;
-        }
-        p->at++;
+        if (is_control(c)) fail_byte(p, "a control byte");
+        if (c == '"') fail_byte(p, "a quote within a word");
     }
     p->word.text = arena_copy(p->arena, slice_of(p->text.p + start, p->at - start));
 }
@@ -79,8 +85,7 @@ static void read_escape(struct parser *p, char **out)
 {
     char c = p->at + 1 < p->text.n ? unescape(p->text.p[p->at + 1]) : 0;
     if (!c) {
-        conf_fail(p->report, span(p->at, p->at + 2), "known are \\\" \\\\ and \\n",
-                  "unknown escape");
+        fail_word(p, span(p->at, p->at + 2), "known are \\\" \\\\ and \\n", "unknown escape");
         c = '\\';
         p->at++;
     } else {
@@ -89,42 +94,56 @@ static void read_escape(struct parser *p, char **out)
     *(*out)++ = c;
 }
 
+/* Bytes from here to the quote or the end of the line that ends the string. */
+static size_t string_bytes(const struct parser *p)
+{
+    size_t at = p->at;
+    while (at < p->text.n && p->text.p[at] != '\n' && p->text.p[at] != '"')
+        at += p->text.p[at] == '\\' && at + 1 < p->text.n && p->text.p[at + 1] != '\n' ? 2 : 1;
+    return at - p->at;
+}
+
+static void read_string_byte(struct parser *p, char **out)
+{
+    char c = p->text.p[p->at];
+    if (c == '\\') {
+        read_escape(p, out);
+        return;
+    }
+    if (is_control(c)) fail_byte(p, "a control byte");
+    *(*out)++ = c;
+    p->at++;
+}
+
 static void read_quoted(struct parser *p)
 {
-    struct slice rest = slice_skip(p->text, p->at);
-    size_t start = p->at++;
-    char *begin = arena_alloc(p->arena, slice_find(rest, '\n') + 1), *out = begin;
-    while (p->at < p->text.n && p->text.p[p->at] != '\n' && p->text.p[p->at] != '"') {
-        if (p->text.p[p->at] == '\\')
-            read_escape(p, &out);
-        else
-            *out++ = p->text.p[p->at++];
-    }
+    size_t start = p->at++, end = p->at + string_bytes(p);
+    char *begin = arena_alloc(p->arena, end - p->at + 1), *out = begin;
+    while (p->at < end) read_string_byte(p, &out);
     *out = 0;
     p->word.text = slice_of(begin, (size_t)(out - begin));
     p->word.quoted = true;
     if (p->at == p->text.n || p->text.p[p->at] != '"') {
-        conf_fail(p->report, span(start, p->at), "add the closing quote",
+        fail_word(p, span(start, p->at), "add the closing quote",
                   "the string does not end on its line");
         p->line_lost = true;
         return;
     }
     p->at++;
     if (p->at < p->text.n && !ends_word(p->text.p[p->at]))
-        conf_fail(p->report, span(p->at, p->at + 1), NULL,
-                  "a space or \";\" belongs after a string");
+        fail_byte(p, "a space or \";\" belongs after a string");
 }
 
 static void read_word(struct parser *p)
 {
-    size_t start = p->at, errors = p->report->count + p->report->dropped;
+    size_t start = p->at;
+    p->word_damaged = false;
     p->word = (struct conf_word){ .line = p->line, .first_of_line = p->line != p->last_word_line };
     if (p->text.p[p->at] == '"')
         read_quoted(p);
     else
         read_plain(p);
     p->word.at = span(start, p->at);
-    p->word_damaged = p->report->count + p->report->dropped > errors;
     p->last_word_line = p->line;
     p->kind = TOKEN_WORD;
 }
