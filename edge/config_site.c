@@ -1,6 +1,7 @@
 /* Sites and routes. target is the struct config, within a site its struct config_site_build, which
  * begins with the route its routes inherit from. */
 #include "edge/config_builder.h"
+#include "protocols/http/message.h"
 
 void config_take_listen(struct config_builder *b, const struct conf_word *w,
                         struct config_listen *out)
@@ -44,7 +45,8 @@ static const char *check_host(struct slice host)
 {
     if (slice_eq(host, SLICE("*"))) return NULL;
     if (slice_find(host, '/') < host.n) return "is a URL or a path; a site takes host names";
-    if (host.n && host.p[0] == '[' && host.p[host.n - 1] == ']') return NULL; /* compared as text */
+    if (host.n && host.p[0] == '[' && host.p[host.n - 1] == ']')
+        return authority_is_valid(host) ? NULL : "is not an IPv6 address";
     if (slice_find(host, ':') < host.n) return "has a port; the port is that of \"listen\"";
     if (slice_starts(host, SLICE("*."))) host = slice_skip(host, 2);
     return config_is_host_name(host) ? NULL : "is not a host name, *.NAME or *";

@@ -381,7 +381,7 @@ static void test_trusted(void **state)
     config_drop(&c);
 }
 
-static void test_mistakes_in_the_size_of_a_file(void **state)
+static void test_a_file_beyond_all_bounds(void **state)
 {
     (void)state;
     char *text = malloc(CONF_TEXT_MAX + 2);
@@ -529,7 +529,7 @@ int main(void)
         cmocka_unit_test(test_patterns_match_as_tried),
         cmocka_unit_test(test_first_route_in_file_order),
         cmocka_unit_test(test_trusted),
-        cmocka_unit_test(test_mistakes_in_the_size_of_a_file),
+        cmocka_unit_test(test_a_file_beyond_all_bounds),
         cmocka_unit_test(test_a_generation_lives_as_long_as_its_last_holder),
         cmocka_unit_test(test_built_in),
         cmocka_unit_test(test_built_in_with_a_wrong_origin),
