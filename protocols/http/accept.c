@@ -20,6 +20,8 @@ static unsigned coding_of(struct slice name)
 static int quality_of(struct slice parameters)
 {
     struct slice parameter, name, value;
+    parameters = slice_trim(parameters);
+    if (parameters.n && parameters.p[0] != ';') return -1;
     while (value_next_split(&parameters, ';', &parameter)) {
         if (!value_parse_parameter(parameter, &name, &value)) return -1;
         if (slice_eq_nocase(name, SLICE("q"))) return value_quality(value);
