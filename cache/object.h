@@ -67,7 +67,6 @@ struct object {
     /* Eviction; the index's. */
     _Atomic uint32_t hits;
     _Atomic double touched; /* inflation at the last hit: GDSF's L */
-    bool indexed;           /* under the shard's lock */
 
     /* ---- until COMPLETE: under the lock ---- */
     pthread_mutex_t lock;

@@ -1,0 +1,445 @@
+#include "cache/index.h"
+
+#include <stdlib.h>
+
+#include "edge/base/check.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+
+#define BUCKETS_FIRST 1024
+#define SAMPLES       32
+#define EVICT_ROUNDS  64 /* victims looked for in one call */
+
+/* A fetch under way, and for whom: the values of the key's last known Vary. */
+struct pending {
+    struct object *object;
+    struct slice vary_key;
+};
+
+struct index_entry {
+    struct index_entry *next; /* in its bucket */
+    size_t position;          /* among the shard's entries */
+    uint64_t hash;
+    struct slice text;
+    struct object **variants; /* newest first */
+    unsigned variant_count;
+    struct pending *pendings;
+    unsigned pending_count;
+    struct slice vary;     /* the newest variant's: tells fetches under way apart */
+    int64_t pass_until_ms; /* wall clock */
+    uint64_t purged;       /* sequence of the last invalidation: objects from before are not to be used */
+};
+
+static struct slice copy_of(struct slice s)
+{
+    return s.n ? slice_of(memcpy(xmalloc(s.n), s.p, s.n), s.n) : SLICE_NONE;
+}
+
+/* ---- shards and entries ---- */
+
+static struct index_shard *shard_of(struct index *ix, uint64_t hash)
+{
+    return &ix->shards[hash >> 58];
+}
+
+static size_t entry_cost(const struct index_entry *e)
+{
+    return block_cost(sizeof *e) + block_cost(e->text.n) + 2 * sizeof(void *) + 32;
+}
+
+void index_init(struct index *ix, size_t limit_bytes, unsigned variants_max, size_t window_bytes)
+{
+    memset(ix, 0, sizeof *ix);
+    ix->budget.limit_bytes = limit_bytes;
+    ix->variants_max = variants_max;
+    ix->window_bytes = window_bytes;
+    atomic_init(&ix->purge_seq, 1);
+    for (int i = 0; i < INDEX_SHARDS; i++) {
+        struct index_shard *s = &ix->shards[i];
+        pthread_mutex_init(&s->lock, NULL);
+        s->bucket_count = BUCKETS_FIRST;
+        s->buckets = xcalloc(s->bucket_count, sizeof *s->buckets);
+        s->random = 0x9e3779b97f4a7c15u * (uint64_t)(i + 1);
+    }
+}
+
+static struct index_entry **bucket_of(struct index_shard *s, uint64_t hash)
+{
+    return &s->buckets[hash & (s->bucket_count - 1)];
+}
+
+static struct index_entry *find_entry(struct index_shard *s, const struct key *key)
+{
+    for (struct index_entry *e = *bucket_of(s, key->hash); e; e = e->next) {
+        if (e->hash == key->hash && slice_eq(e->text, key->text)) return e;
+    }
+    return NULL;
+}
+
+static void grow_buckets(struct index_shard *s)
+{
+    free(s->buckets);
+    s->bucket_count *= 2;
+    s->buckets = xcalloc(s->bucket_count, sizeof *s->buckets);
+    for (size_t i = 0; i < s->entry_count; i++) {
+        struct index_entry *e = s->entries[i], **bucket = bucket_of(s, e->hash);
+        e->next = *bucket;
+        *bucket = e;
+    }
+}
+
+static struct index_entry *add_entry(struct index *ix, struct index_shard *s, const struct key *key)
+{
+    if (s->entry_count == s->bucket_count) grow_buckets(s);
+    if (s->entry_count == s->entry_capacity) {
+        s->entry_capacity = s->entry_capacity ? s->entry_capacity * 2 : 64;
+        s->entries = xrealloc(s->entries, s->entry_capacity * sizeof *s->entries);
+    }
+    struct index_entry *e = xcalloc(1, sizeof *e), **bucket = bucket_of(s, key->hash);
+    e->hash = key->hash;
+    e->text = copy_of(key->text);
+    e->position = s->entry_count;
+    s->entries[s->entry_count++] = e;
+    e->next = *bucket;
+    *bucket = e;
+    atomic_fetch_add_explicit(&ix->budget.used_bytes, entry_cost(e), memory_order_relaxed);
+    return e;
+}
+
+static struct index_entry *get_entry(struct index *ix, struct index_shard *s, const struct key *key)
+{
+    struct index_entry *e = find_entry(s, key);
+    return e ? e : add_entry(ix, s, key);
+}
+
+static void remove_entry(struct index *ix, struct index_shard *s, struct index_entry *e)
+{
+    CHECK(e->variant_count == 0 && e->pending_count == 0);
+    struct index_entry **at = bucket_of(s, e->hash);
+    while (*at != e) at = &(*at)->next;
+    *at = e->next;
+    struct index_entry *last = s->entries[--s->entry_count];
+    s->entries[e->position] = last;
+    last->position = e->position;
+    atomic_fetch_sub_explicit(&ix->budget.used_bytes, entry_cost(e), memory_order_relaxed);
+    free((char *)e->text.p);
+    free((char *)e->vary.p);
+    free(e->variants);
+    free(e->pendings);
+    free(e);
+}
+
+/* An entry goes when it says nothing any more. One that only says "uncacheable" is left to eviction. */
+static void tidy_entry(struct index *ix, struct index_shard *s, struct index_entry *e)
+{
+    if (e->variant_count == 0 && e->pending_count == 0 && e->pass_until_ms == 0) remove_entry(ix, s, e);
+}
+
+static void drop_pending(struct index_entry *e, unsigned i)
+{
+    object_drop(&e->pendings[i].object);
+    free((char *)e->pendings[i].vary_key.p);
+    memmove(e->pendings + i, e->pendings + i + 1, (--e->pending_count - i) * sizeof *e->pendings);
+}
+
+static void forget_pending(struct index_entry *e, const struct object *o)
+{
+    for (unsigned i = e->pending_count; i-- > 0;) {
+        if (e->pendings[i].object == o) drop_pending(e, i);
+    }
+}
+
+void index_free(struct index *ix)
+{
+    for (int i = 0; i < INDEX_SHARDS; i++) {
+        struct index_shard *s = &ix->shards[i];
+        while (s->entry_count) {
+            struct index_entry *e = s->entries[s->entry_count - 1];
+            while (e->variant_count) object_drop(&e->variants[--e->variant_count]);
+            while (e->pending_count) drop_pending(e, e->pending_count - 1);
+            remove_entry(ix, s, e);
+        }
+        free(s->buckets);
+        free(s->entries);
+        pthread_mutex_destroy(&s->lock);
+    }
+}
+
+/* ---- lookup ---- */
+
+static bool usable(const struct index_entry *e, const struct object *o)
+{
+    return o->purge_seq >= e->purged && object_state(o) != OBJECT_FAILED;
+}
+
+static bool selects(const struct object *o, const struct request *req, struct arena *arena)
+{
+    struct slice key;
+    if (o->vary.n == 0) return true;
+    return key_vary(o->vary, req, arena, &key) && slice_eq(key, o->vary_key);
+}
+
+static struct object *find_variant(const struct index_entry *e, const struct request *req,
+                                   struct arena *arena)
+{
+    for (unsigned i = 0; i < e->variant_count; i++) {
+        struct object *o = e->variants[i];
+        if (usable(e, o) && selects(o, req, arena)) return o;
+    }
+    return NULL;
+}
+
+/* Joins the fetch that is under way for such a request, or begins one. Before the head is there, requests belong together
+ * unless the key's last known Vary tells them apart. */
+static bool join_or_lead(struct index *ix, struct index_entry *e, const struct key *key,
+                         const struct request *req, struct arena *arena, struct object **pending)
+{
+    struct slice vary_key = SLICE_NONE;
+    if (e->vary.n) key_vary(e->vary, req, arena, &vary_key);
+    for (unsigned i = 0; i < e->pending_count; i++) {
+        struct pending *p = &e->pendings[i];
+        if (!usable(e, p->object) || !slice_eq(p->vary_key, vary_key)) continue;
+        *pending = object_hold(p->object);
+        return true;
+    }
+    *pending = object_new(key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
+    e->pendings = xrealloc(e->pendings, (e->pending_count + 1) * sizeof *e->pendings);
+    e->pendings[e->pending_count++] = (struct pending){ object_hold(*pending), copy_of(vary_key) };
+    return false;
+}
+
+static void refresh_stale(struct index *ix, struct index_entry *e, const struct key *key,
+                          const struct request *req, struct arena *arena, struct lookup_result *out)
+{
+    bool joined = join_or_lead(ix, e, key, req, arena, &out->pending);
+    out->refresh = !joined;
+    if (joined) object_drop(&out->pending);
+}
+
+static void look_in_entry(struct index *ix, struct index_entry *e, const struct key *key,
+                          const struct cache_policy *policy, const struct request *req,
+                          int64_t now_ms, struct arena *arena, struct lookup_result *out)
+{
+    struct object *o = find_variant(e, req, arena);
+    enum reuse reuse = o ? policy_reuse(policy, req, &o->freshness, now_ms) : REUSE_VALIDATE;
+    if (o && reuse == REUSE_FRESH) {
+        *out = (struct lookup_result){ .verdict = LOOKUP_HIT, .object = object_hold(o) };
+        return;
+    }
+    if (o && reuse == REUSE_STALE) {
+        *out = (struct lookup_result){ .verdict = LOOKUP_STALE, .object = object_hold(o) };
+        refresh_stale(ix, e, key, req, arena, out);
+        return;
+    }
+    *out = (struct lookup_result){ .vary_miss = !o && e->variant_count > 0 };
+    if (!o && e->pass_until_ms > now_ms) {
+        out->verdict = LOOKUP_PASS;
+        return;
+    }
+    bool joined = join_or_lead(ix, e, key, req, arena, &out->pending);
+    bool has_base = o && object_state(o) == OBJECT_COMPLETE;
+    if (has_base && !joined) out->object = object_hold(o);
+    out->verdict = joined ? LOOKUP_JOIN : has_base ? LOOKUP_VALIDATE : LOOKUP_LEAD;
+    out->stale = o != NULL;
+}
+
+void index_lookup(struct index *ix, const struct key *key, const struct cache_policy *policy,
+                  const struct request *req, int64_t now_ms, struct arena *arena,
+                  struct lookup_result *out)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    look_in_entry(ix, get_entry(ix, s, key), key, policy, req, now_ms, arena, out);
+    pthread_mutex_unlock(&s->lock);
+}
+
+struct object *index_peek(struct index *ix, const struct key *key, const struct request *req,
+                          struct arena *arena)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, key);
+    struct object *o = e ? find_variant(e, req, arena) : NULL;
+    if (o) object_hold(o);
+    pthread_mutex_unlock(&s->lock);
+    return o;
+}
+
+/* ---- changes ---- */
+
+/* What is taken out under a shard's lock is dropped after it: freeing takes time. */
+struct removed {
+    struct object **v;
+    unsigned n;
+};
+
+static void take_variant(struct index_entry *e, unsigned i, struct removed *removed)
+{
+    struct object *o = e->variants[i];
+    memmove(e->variants + i, e->variants + i + 1, (--e->variant_count - i) * sizeof *e->variants);
+    removed->v = xrealloc(removed->v, (removed->n + 1) * sizeof *removed->v);
+    removed->v[removed->n++] = o;
+}
+
+static void drop_removed(struct removed *removed)
+{
+    for (unsigned i = 0; i < removed->n; i++) object_drop(&removed->v[i]);
+    free(removed->v);
+}
+
+static void insert_variant(struct index *ix, struct index_entry *e, struct object *o, struct removed *removed)
+{
+    for (unsigned i = e->variant_count; i-- > 0;) {
+        struct object *old = e->variants[i];
+        bool same = slice_eq(old->vary, o->vary) && slice_eq(old->vary_key, o->vary_key);
+        if (same || !usable(e, old)) take_variant(e, i, removed);
+    }
+    while (e->variant_count >= ix->variants_max) take_variant(e, e->variant_count - 1, removed);
+    e->variants = xrealloc(e->variants, (e->variant_count + 1) * sizeof *e->variants);
+    memmove(e->variants + 1, e->variants, e->variant_count++ * sizeof *e->variants);
+    e->variants[0] = object_hold(o);
+    if (!slice_eq(e->vary, o->vary)) {
+        free((char *)e->vary.p);
+        e->vary = copy_of(o->vary);
+    }
+    e->pass_until_ms = 0;
+}
+
+bool index_publish(struct index *ix, struct object *o)
+{
+    struct removed removed = { 0 };
+    struct index_shard *s = shard_of(ix, o->key.hash);
+    atomic_store_explicit(&o->touched, atomic_load(&ix->inflation), memory_order_relaxed);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = get_entry(ix, s, &o->key);
+    forget_pending(e, o);
+    bool valid = usable(e, o);
+    if (valid) insert_variant(ix, e, o, &removed);
+    else tidy_entry(ix, s, e);
+    pthread_mutex_unlock(&s->lock);
+    drop_removed(&removed);
+    if (valid) metric_add(METRIC_CACHE_INSERTS, 1);
+    index_make_room(ix);
+    return valid;
+}
+
+void index_release(struct index *ix, struct object *pending, int64_t until_ms)
+{
+    struct index_shard *s = shard_of(ix, pending->key.hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = get_entry(ix, s, &pending->key);
+    forget_pending(e, pending);
+    if (until_ms) e->pass_until_ms = until_ms;
+    tidy_entry(ix, s, e);
+    pthread_mutex_unlock(&s->lock);
+}
+
+void index_remove(struct index *ix, struct object *o)
+{
+    struct removed removed = { 0 };
+    struct index_shard *s = shard_of(ix, o->key.hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, &o->key);
+    if (e) {
+        for (unsigned i = e->variant_count; i-- > 0;) {
+            if (e->variants[i] == o) take_variant(e, i, &removed);
+        }
+        tidy_entry(ix, s, e);
+    }
+    pthread_mutex_unlock(&s->lock);
+    drop_removed(&removed);
+}
+
+unsigned index_invalidate(struct index *ix, const struct key *key)
+{
+    struct removed removed = { 0 };
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, key);
+    if (e) {
+        e->purged = atomic_fetch_add(&ix->purge_seq, 1) + 1;
+        while (e->variant_count) take_variant(e, e->variant_count - 1, &removed);
+        tidy_entry(ix, s, e);
+    }
+    pthread_mutex_unlock(&s->lock);
+    metric_add(METRIC_CACHE_INVALIDATIONS, removed.n);
+    unsigned n = removed.n;
+    drop_removed(&removed);
+    return n;
+}
+
+/* ---- eviction ---- */
+
+void index_touch(struct index *ix, struct object *o)
+{
+    uint32_t hits = atomic_load_explicit(&o->hits, memory_order_relaxed);
+    double inflation = atomic_load_explicit(&ix->inflation, memory_order_relaxed);
+    atomic_store_explicit(&o->hits, hits + 1, memory_order_relaxed);
+    atomic_store_explicit(&o->touched, inflation, memory_order_relaxed);
+}
+
+static double worth_of(struct object *o)
+{
+    double hits = atomic_load_explicit(&o->hits, memory_order_relaxed);
+    return atomic_load_explicit(&o->touched, memory_order_relaxed) + (hits + 1) / (double)object_cost(o);
+}
+
+static uint64_t next_random(struct index_shard *s) /* xorshift64 */
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random;
+}
+
+struct victim {
+    struct index_entry *entry;
+    int variant; /* -1: the entry itself, which only remembers that its key is not shared */
+    double worth;
+};
+
+static void consider(struct index_entry *e, struct victim *v)
+{
+    if (e->variant_count == 0 && e->pending_count == 0) *v = (struct victim){ e, -1, 0 };
+    for (unsigned i = 0; i < e->variant_count; i++) {
+        struct object *o = e->variants[i];
+        if (object_state(o) != OBJECT_COMPLETE) continue; /* its cost is not known yet */
+        double worth = worth_of(o);
+        if (!v->entry || worth < v->worth) *v = (struct victim){ e, (int)i, worth };
+    }
+}
+
+static void evict_one(struct index *ix, struct index_shard *s)
+{
+    struct removed removed = { 0 };
+    struct victim v = { 0 };
+    pthread_mutex_lock(&s->lock);
+    for (int i = 0; i < SAMPLES && s->entry_count; i++) {
+        consider(s->entries[next_random(s) % s->entry_count], &v);
+        if (v.entry && v.variant < 0) break;
+    }
+    if (v.entry) {
+        if (v.variant >= 0) take_variant(v.entry, (unsigned)v.variant, &removed);
+        if (v.variant < 0 || v.entry->variant_count == 0) v.entry->pass_until_ms = 0;
+        tidy_entry(ix, s, v.entry);
+    }
+    pthread_mutex_unlock(&s->lock);
+    if (v.worth > atomic_load_explicit(&ix->inflation, memory_order_relaxed)) {
+        atomic_store_explicit(&ix->inflation, v.worth, memory_order_relaxed);
+    }
+    metric_add(METRIC_CACHE_EVICTIONS, removed.n);
+    drop_removed(&removed);
+}
+
+static bool over_budget(const struct index *ix)
+{
+    return atomic_load_explicit(&ix->budget.used_bytes, memory_order_relaxed) > ix->budget.limit_bytes;
+}
+
+void index_make_room(struct index *ix)
+{
+    static _Thread_local unsigned shard;
+    for (int i = 0; i < EVICT_ROUNDS && over_budget(ix); i++) {
+        evict_one(ix, &ix->shards[shard++ % INDEX_SHARDS]);
+    }
+}
