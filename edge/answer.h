@@ -1,0 +1,47 @@
+/* answer: what the node itself says: Cache-Status (RFC 9211), Proxy-Status (RFC 9209), its error pages, and small bodies made
+ * of text. Pure functions into an arena. */
+#ifndef VERGE_EDGE_ANSWER_H
+#define VERGE_EDGE_ANSWER_H
+
+#include "protocols/http/body.h"
+#include "protocols/http/message.h"
+
+/* Why a request was forwarded (RFC 9211 section 2.2). */
+enum forward_reason {
+    FWD_NONE, /* it was not */
+    FWD_BYPASS,
+    FWD_METHOD,
+    FWD_URI_MISS,
+    FWD_VARY_MISS,
+    FWD_MISS,
+    FWD_REQUEST,
+    FWD_STALE,
+    FWD_PARTIAL,
+};
+
+struct cache_status {
+    bool hit;               /* answered from the cache without (or, as after a 304, in spite of) having forwarded */
+    enum forward_reason fwd;
+    int fwd_status;         /* the origin's; 0: none */
+    bool stored, collapsed;
+    bool has_ttl;
+    int64_t ttl_s;          /* may be negative */
+    struct slice key;       /* as the operator shall see it; empty: not told */
+    const char *detail;     /* a token; NULL: none */
+};
+
+/* "verge; hit; ttl=59": this node's member, to be appended to what the response already has. */
+struct slice cache_status_text(const struct cache_status *s, struct arena *a);
+/* "verge; error=connection_refused", empty where the error has no RFC 9209 type. error as in error_info(). */
+struct slice proxy_status_text(int error, struct arena *a);
+/* A struct key's text (length-prefixed, binary) as a readable sf-string body: printable ASCII, the rest as percent-escapes. */
+struct slice key_readable(struct slice key_text, struct arena *a);
+
+/* The error page of an error: status, Content-Type, Date, Proxy-Status where there is one, and a short text with the status and
+ * the error's phrase; length is the text's. *body is to be sent after it. now_s: wall clock. Status 0 counts as 500. */
+void answer_error(int error, int64_t now_s, struct arena *a, struct response *out, struct body **body);
+
+/* A body of text in the arena, which must outlive it. Never waits. */
+struct body *text_body(struct slice text, struct arena *a);
+
+#endif

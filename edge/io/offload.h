@@ -1,0 +1,31 @@
+/* offload: a few threads for what blocks (names to resolve, later the disk), so that no worker ever does.
+ *
+ * One pool per process. A job carries values, never pointers into a worker's objects, and ends as a note on the worker that
+ * gave it. It is embedded in its owner, which must outlive it: the owner enters its scope before offload_submit and leaves it
+ * in done. */
+#ifndef VERGE_IO_OFFLOAD_H
+#define VERGE_IO_OFFLOAD_H
+
+#include <stdbool.h>
+
+#include "edge/io/note.h"
+
+struct worker;
+
+struct job {
+    struct note note;      /* its way back */
+    struct job *next;      /* in the queue */
+    struct worker *worker; /* that gave it */
+    void (*work)(struct job *j); /* on a thread of the pool */
+    void (*done)(struct job *j); /* on the worker; the job is free again */
+};
+
+/* Starts the threads; the queue holds at most queue_max jobs. 0, or -E_SYSTEM. Once, from the main thread. */
+int offload_start(unsigned threads, unsigned queue_max);
+/* False when the queue is full or the pool is stopping, counted (verge_offload_refused_total): done will not be called.
+ * From a worker. */
+bool offload_submit(struct job *j);
+/* Lets the running jobs end, runs no others, joins the threads. No worker may run any more. */
+void offload_stop(void);
+
+#endif
