@@ -27,8 +27,8 @@ void h1_service_init(struct h1_service *service, struct worker *w, const struct 
                      const struct http_limits *limits,
                      void (*closed)(struct h1_service *service, const struct peer *peer));
 
-/* Takes an accepted descriptor. refuse: not 0, the first request is answered with that error and the connection closed
- * (E_CONN_LIMIT). */
+/* Takes an accepted descriptor. refuse: not 0, the connection is answered with that error (-E_CONN_LIMIT) at once, whatever
+ * it was going to ask, and closed. */
 void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, int refuse);
 
 /* No further requests: idle connections close now, others after their response. */

@@ -1,0 +1,109 @@
+/* connection: the inside of an HTTP/1.1 client connection. Seen by protocols/h1/server*.c only; server.h is the interface.
+ *
+ * server.c           the state machine: requests, timers, the end
+ * server_input.c     unread bytes, and the request's body as something that can be pulled
+ * server_output.c    the response: head, framing, and the body pulled at the client's pace */
+#ifndef VERGE_PROTOCOLS_H1_CONNECTION_H
+#define VERGE_PROTOCOLS_H1_CONNECTION_H
+
+#include "edge/io/conn.h"
+#include "protocols/h1/frame.h"
+#include "protocols/h1/print.h"
+#include "protocols/h1/server.h"
+
+#define OUTPUT_MAX (64 * 1024) /* of finished responses, before the next pipelined request is looked at */
+
+enum h1_state {
+    STATE_READY,     /* for a request: parsing its head, or waiting for its first byte */
+    STATE_WAITING,   /* the edge has the request */
+    STATE_ANSWERING, /* the head is queued, the body is pulled */
+    STATE_RESETTING, /* ended; something of the exchange is still on its way */
+    STATE_LINGERING, /* everything said; reading until the client closes */
+    STATE_CLOSING,
+};
+
+struct h1_server {
+    struct conn conn;
+    struct scope scope;
+    struct h1_service *service;
+    struct list link;
+    struct peer peer;
+    struct exchange x;
+    struct timer timer;
+    enum h1_state state;
+    uint64_t requests;
+    bool running;    /* inside h1_server_run: what changes state need not call it */
+    bool keep_alive; /* after the present response */
+
+    /* Input: one block, of which [in_at, in_end) is unread. The request's slices point into head_block. */
+    struct block *in;
+    size_t in_at, in_end, scanned;
+    struct block *head_block;
+    struct h1_limits limits; /* the present request's */
+    uint64_t lingered_bytes;
+
+    /* The request's body. */
+    struct body request_body;
+    enum h1_body request_framing;
+    struct h1_chunked chunked;
+    uint64_t request_left;
+    bool request_ended, continue_owed, body_waiting;
+    int request_error; /* it will not come: -E_... */
+    int64_t body_began_ms;
+
+    /* The response. */
+    struct body *body;
+    enum h1_body framing;
+    int64_t length_left;
+    bool body_ready; /* the body said so, or was never asked */
+    int64_t send_began_ms;
+    uint64_t send_began_bytes, progress_bytes; /* acknowledged: when it began, when last looked at */
+};
+
+static inline int64_t h1_now_ms(const struct h1_server *s)
+{
+    return worker_now_ms(s->conn.worker);
+}
+
+static inline bool h1_in_exchange(const struct h1_server *s)
+{
+    return s->state == STATE_WAITING || s->state == STATE_ANSWERING;
+}
+
+/* ---- server.c ---- */
+
+void h1_set_timer(struct h1_server *s, int64_t after_ms);
+/* Goes on until nothing changes any more; every callback ends with it. */
+void h1_server_run(struct h1_server *s);
+/* The exchange is over: 0, or why it ended otherwise than planned. */
+void h1_end_exchange(struct h1_server *s, int error);
+/* Nothing more can be said on this connection, and what was said is not whole. */
+void h1_break_off(struct h1_server *s, int error);
+
+/* ---- server_input.c ---- */
+
+struct slice h1_unread(const struct h1_server *s);
+/* A block without unread bytes is given back, so that an idle connection holds none. */
+void h1_consume(struct h1_server *s, size_t n);
+/* Copies; false when memory is out. */
+bool h1_append(struct h1_server *s, struct slice bytes);
+/* Reads on, or not, by how much is unread. */
+void h1_regulate_input(struct h1_server *s);
+/* Makes the body ready that the parsed request announces. */
+void h1_open_request_body(struct h1_server *s, const struct h1_request *r);
+/* More has come, or never will: whoever waits for the body may pull again. */
+void h1_wake_request_body(struct h1_server *s);
+/* As the client's fault, seen by the next pull. */
+void h1_fail_request_body(struct h1_server *s, int error);
+
+/* ---- server_output.c ---- */
+
+extern const struct exchange_ops h1_exchange_ops;
+
+/* In STATE_ANSWERING: pulls, queues, and ends the exchange when all is said. */
+void h1_answer(struct h1_server *s);
+/* The send timer: false where the client takes less than it must. */
+bool h1_client_keeps_up(struct h1_server *s);
+void h1_watch_client(struct h1_server *s);
+
+#endif
