@@ -9,6 +9,7 @@
 #include "edge/io/conn.h"
 #include "protocols/h1/frame.h"
 #include "protocols/h1/print.h"
+#include "protocols/h1/sender.h"
 #include "protocols/h1/server.h"
 
 #define OUTPUT_MAX (64 * 1024) /* of finished responses, before the next pipelined request is looked at */
@@ -52,10 +53,7 @@ struct h1_server {
     int64_t body_began_ms;
 
     /* The response. */
-    struct body *body;
-    enum h1_body framing;
-    int64_t length_left;
-    bool body_ready; /* the body said so, or was never asked */
+    struct h1_sender response;
     int64_t send_began_ms;
     uint64_t send_began_bytes, progress_bytes; /* acknowledged: when it began, when last looked at */
 };

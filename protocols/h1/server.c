@@ -65,7 +65,7 @@ void h1_end_exchange(struct h1_server *s, int error)
 {
     struct exchange *x = &s->x;
     if (error && !x->error) x->error = error;
-    body_close(&s->body);
+    h1_sender_stop(&s->response);
     s->state = STATE_RESETTING;
     s->body_waiting = false;
     x->handler->end(x);
