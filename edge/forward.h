@@ -1,8 +1,10 @@
 /* forward: the request as an origin gets it, a pure function of the client's request, and what a client's address is taken
  * to be.
  *
- * Fields keep their order and case; hop-by-hop fields have gone already. Added or replaced: Via (RFC 9110 section 7.6.3),
- * X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Forwarded (RFC 7239), CDN-Loop (RFC 8586). */
+ * Pure functions, any thread, but for forward_init. Fields keep their order and case; hop-by-hop fields have gone already, and
+ * Expect goes, which is met or refused here. Extended, each to one line: Via (RFC 9110 section 7.6.3) and CDN-Loop (RFC 8586).
+ * X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Forwarded (RFC 7239) and X-Real-IP count only from a trusted proxy: its
+ * lists are extended and its other values kept, anybody else's replaced (X-Real-IP: removed). */
 #ifndef VERGE_EDGE_FORWARD_H
 #define VERGE_EDGE_FORWARD_H
 
@@ -14,19 +16,22 @@ struct forward {
     const struct config_route *route;
     const struct peer *peer;
     struct slice target; /* path and query to ask for (struct key's) */
-    bool shared;         /* the response may be stored or shared: Accept-Encoding is normalised, and the client's
-                            preconditions and If-Range go, since the cache evaluates them itself */
+    bool shared;         /* the response may be stored or shared: Accept-Encoding, where there is one, is normalised as in
+                            key_vary(), and the client's preconditions, Range and If-Range go, since the cache evaluates
+                            them itself */
     bool keep_range;     /* with shared: Range and If-Range stay nevertheless */
 };
 
 /* Chooses this node's identity for CDN-Loop, random and different for every process. Once, at start. */
 void forward_init(uint64_t random);
-/* Fills *out; its slices live in the arena or in *from. 0, or -E_LOOP: CDN-Loop names this very process (RFC 8586), or the
- * request has been through it. Applies the route's request_header rules last. The length stays. */
+/* Fills *out; its slices live in the arena, in *from or in the configuration. 0, or -E_LOOP, where CDN-Loop tells that the
+ * request has been through this very process; *out is of no use then. The authority is the origin's "host", or the client's.
+ * Applies the route's request_header rules last. The length stays. */
 int forward_request(const struct forward *f, const struct request *from, struct arena *a, struct request *out);
 
-/* The client's address as text: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For (or for= in
- * Forwarded) that is not. In the arena. */
+/* The client's address as text, without port: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For (in
+ * its absence, the last for= in Forwarded) that is not; where all are, the first. What stands before something that is no
+ * address does not count. In the arena. */
 struct slice forward_client(const struct config *c, const struct peer *peer, const struct request *req, struct arena *a);
 /* A peer's address without port, IPv4 where it is a mapped one. */
 struct slice peer_text(const struct peer *peer, struct arena *a);

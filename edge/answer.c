@@ -1,0 +1,207 @@
+#include "edge/answer.h"
+
+#include <stdlib.h>
+
+#include "edge/base/error.h"
+#include "protocols/http/date.h"
+#include "protocols/http/value.h"
+
+static char *put(char *at, struct slice s)
+{
+    if (s.n) memcpy(at, s.p, s.n);
+    return at + s.n;
+}
+
+/* ---- Cache-Status ---- */
+
+/* The longest member without its key and detail has not even 120 bytes. */
+enum { CACHE_STATUS_BYTES = 128 };
+
+/* What a structured field's integer may be (RFC 9651 section 3.3.1). */
+static const int64_t integer_max = 999999999999999;
+
+static const char *const reasons[] = {
+    [FWD_BYPASS] = "bypass",       [FWD_METHOD] = "method",   [FWD_URI_MISS] = "uri-miss",
+    [FWD_VARY_MISS] = "vary-miss", [FWD_MISS] = "miss",       [FWD_REQUEST] = "request",
+    [FWD_STALE] = "stale",         [FWD_PARTIAL] = "partial",
+};
+
+static char *put_integer(char *at, int64_t v)
+{
+    char digits[20];
+    size_t i = sizeof digits;
+    if (v < -integer_max) v = -integer_max;
+    if (v > integer_max) v = integer_max;
+    if (v < 0) *at++ = '-';
+    uint64_t rest = (uint64_t)llabs(v);
+    do {
+        digits[--i] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest);
+    return put(at, slice_of(digits + i, sizeof digits - i));
+}
+
+static char *put_key(char *at, struct slice key)
+{
+    at = put(at, SLICE("; key=\""));
+    at = put(at, key);
+    return put(at, SLICE("\""));
+}
+
+/* Every response has one, so it is not printed by printf. */
+struct slice cache_status_text(const struct cache_status *s, struct arena *a)
+{
+    struct slice detail = s->detail ? slice_str(s->detail) : SLICE_NONE;
+    char *text = arena_alloc(a, CACHE_STATUS_BYTES + s->key.n + detail.n);
+    char *at = put(text, SLICE("verge"));
+    if (s->hit && !s->fwd) at = put(at, SLICE("; hit"));
+    if (s->fwd) at = put(put(at, SLICE("; fwd=")), slice_str(reasons[s->fwd]));
+    if (s->fwd_status) at = put_integer(put(at, SLICE("; fwd-status=")), s->fwd_status);
+    if (s->stored) at = put(at, SLICE("; stored"));
+    if (s->collapsed) at = put(at, SLICE("; collapsed"));
+    if (s->has_ttl) at = put_integer(put(at, SLICE("; ttl=")), s->ttl_s);
+    if (s->key.n) at = put_key(at, s->key);
+    if (detail.n) at = put(put(at, SLICE("; detail=")), detail);
+    return slice_of(text, (size_t)(at - text));
+}
+
+/* ---- a key for people ---- */
+
+/* Takes one part off a key's text: its length in decimal, ':' and its bytes, or '-' for one that is
+ * absent, which gives p == NULL. False, and nothing taken, where the text does not go on like that.
+ */
+static bool take_part(struct slice *rest, struct slice *part)
+{
+    if (rest->n && rest->p[0] == '-') {
+        *part = SLICE_NONE;
+        *rest = slice_skip(*rest, 1);
+        return true;
+    }
+    size_t colon = slice_find(*rest, ':');
+    int64_t n = value_int64(slice_of(rest->p, colon));
+    if (colon == rest->n || n < 0 || (uint64_t)n > rest->n - colon - 1) return false;
+    *part = slice_of(rest->p + colon + 1, (size_t)n);
+    *rest = slice_skip(*rest, colon + 1 + part->n);
+    return true;
+}
+
+/* The inside of a structured field's string (RFC 9651 section 3.3.3): at most three bytes for each.
+ */
+static char *put_escaped(char *at, struct slice s)
+{
+    for (size_t i = 0; i < s.n; i++) {
+        unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c > 0x7e) {
+            *at++ = '%';
+            *at++ = "0123456789ABCDEF"[c >> 4];
+            *at++ = "0123456789ABCDEF"[c & 15];
+            continue;
+        }
+        if (c == '"' || c == '\\') *at++ = '\\';
+        *at++ = (char)c;
+    }
+    return at;
+}
+
+/* Takes a part and puts it, behind separator where it is present. False where there is none. */
+static bool put_part(char **at, struct slice *rest, struct slice separator)
+{
+    struct slice part;
+    if (!take_part(rest, &part)) return false;
+    if (part.p) *at = put_escaped(put(*at, separator), part);
+    return true;
+}
+
+/* " header NAME=VALUE", for each field and cookie that joined the key. */
+static void put_extras(char **at, struct slice *rest)
+{
+    while (rest->n && (rest->p[0] == 'h' || rest->p[0] == 'c')) {
+        struct slice extra = slice_skip(*rest, 1);
+        struct slice kind = rest->p[0] == 'h' ? SLICE(" header ") : SLICE(" cookie ");
+        if (!put_part(at, &extra, kind)) return;
+        *rest = extra;
+        if (!put_part(at, rest, SLICE("="))) return;
+    }
+}
+
+/* Three times the key's bytes are room enough: a byte of text puts at most three; "://" and '?' stand
+ * for the length before their part, " header " and '=' (nine) for the kind and two lengths. */
+struct slice key_readable(struct slice key_text, struct arena *a)
+{
+    char *text = arena_alloc(a, 3 * key_text.n), *at = text;
+    struct slice rest = key_text;
+    bool whole = put_part(&at, &rest, SLICE("")) && put_part(&at, &rest, SLICE("://")) &&
+                 put_part(&at, &rest, SLICE("")) && put_part(&at, &rest, SLICE("?"));
+    if (whole) put_extras(&at, &rest);
+    at = put_escaped(at, rest); /* of another form: shown as it is */
+    return slice_of(text, (size_t)(at - text));
+}
+
+/* ---- errors ---- */
+
+struct slice proxy_status_text(int error, struct arena *a)
+{
+    struct slice parts[] = { SLICE("verge; error="), slice_str(error_info(error)->proxy_status) };
+    return parts[1].n ? arena_concat(a, parts, 2) : SLICE_NONE;
+}
+
+static struct slice date_text(int64_t now_s, struct arena *a)
+{
+    char *text = arena_alloc(a, HTTP_DATE_BYTES);
+    http_date_format(now_s, text);
+    return slice_of(text, HTTP_DATE_BYTES);
+}
+
+void answer_error(int error, int64_t now_s, struct arena *a, struct response *out,
+                  struct body **body)
+{
+    const struct error_info *info = error_info(error);
+    int status = info->status ? info->status : 500;
+    struct slice proxy_status = proxy_status_text(error, a);
+    struct slice text =
+        arena_printf(a, "%d %.*s: %s\n", status, SLICE_ARGS(status_phrase(status)), info->text);
+    *out = (struct response){ .status = status, .length = (int64_t)text.n };
+    fields_add(&out->fields, a, FIELD_DATE, date_text(now_s, a));
+    fields_add(&out->fields, a, FIELD_CONTENT_TYPE, SLICE("text/plain; charset=utf-8"));
+    fields_add(&out->fields, a, FIELD_CACHE_CONTROL, SLICE("no-store"));
+    if (proxy_status.n) fields_add(&out->fields, a, FIELD_PROXY_STATUS, proxy_status);
+    *body = text_body(text, a);
+}
+
+/* ---- a body of text ---- */
+
+struct text_body {
+    struct body body;
+    struct slice rest; /* not yet handed out: all or nothing */
+};
+
+/* A span needs a block. One is made only when somebody pulls, which for HEAD nobody does. */
+static enum body_result text_pull(struct body *body, struct span *out)
+{
+    struct text_body *t = (struct text_body *)body;
+    if (t->rest.n == 0) return BODY_END;
+    struct block *block = block_new(t->rest.n);
+    if (!block) {
+        body->error = -E_NO_MEMORY;
+        return BODY_FAIL;
+    }
+    memcpy(block->data, t->rest.p, t->rest.n);
+    *out = (struct span){ block, 0, (uint32_t)t->rest.n };
+    t->rest.n = 0;
+    return BODY_DATA;
+}
+
+/* The arena has it, and the spans have their blocks. */
+static void text_close(struct body *body)
+{
+    (void)body;
+}
+
+struct body *text_body(struct slice text, struct arena *a)
+{
+    static const struct body_ops ops = { text_pull, text_close };
+    struct text_body *t = arena_new(a, struct text_body);
+    t->body.ops = &ops;
+    t->rest = text;
+    return &t->body;
+}

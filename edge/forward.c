@@ -1,0 +1,326 @@
+/* The request as an origin gets it. One pass copies the fields; of those the node speaks in as well
+ * it keeps the place of the first line, and the line for the origin is put there once all have been
+ * seen. */
+#include "edge/forward.h"
+
+#include <arpa/inet.h>
+#include <string.h>
+
+#include "edge/base/error.h"
+#include "protocols/http/accept.h"
+#include "protocols/http/value.h"
+
+/* When a client's line goes no further. */
+enum fate {
+    PASS,
+    DROP,         /* Expect: met or refused here */
+    CLAIM,        /* who is said to have asked: only a trusted proxy knows */
+    PRECONDITION, /* evaluated by the cache */
+    PARTIAL,      /* cut out of the whole by the cache */
+};
+
+/* Fields of which the origin gets one line, whatever the client sent. */
+enum place {
+    NOWHERE,
+    VIA,
+    LOOP,
+    ADDRESSES,
+    PROTO,
+    HOST,
+    FORWARDED,
+    CODINGS,
+    PLACE_COUNT,
+};
+
+static const struct {
+    uint8_t fate, place;
+} treatments[FIELD_COUNT] = {
+    [FIELD_ACCEPT_ENCODING] = { PASS, CODINGS },
+    [FIELD_CDN_LOOP] = { PASS, LOOP },
+    [FIELD_EXPECT] = { DROP, NOWHERE },
+    [FIELD_FORWARDED] = { CLAIM, FORWARDED },
+    [FIELD_IF_MATCH] = { PRECONDITION, NOWHERE },
+    [FIELD_IF_MODIFIED_SINCE] = { PRECONDITION, NOWHERE },
+    [FIELD_IF_NONE_MATCH] = { PRECONDITION, NOWHERE },
+    [FIELD_IF_RANGE] = { PARTIAL, NOWHERE },
+    [FIELD_IF_UNMODIFIED_SINCE] = { PRECONDITION, NOWHERE },
+    [FIELD_RANGE] = { PARTIAL, NOWHERE },
+    [FIELD_VIA] = { PASS, VIA },
+    [FIELD_X_FORWARDED_FOR] = { CLAIM, ADDRESSES },
+    [FIELD_X_FORWARDED_HOST] = { CLAIM, HOST },
+    [FIELD_X_FORWARDED_PROTO] = { CLAIM, PROTO },
+    [FIELD_X_REAL_IP] = { CLAIM, NOWHERE },
+};
+
+struct build {
+    const struct forward *f;
+    const struct request *from;
+    struct fields *out;
+    struct arena *arena;
+    struct slice peer;
+    bool trusted;
+    struct {
+        uint32_t lines; /* received, and to be passed on */
+        uint32_t at;    /* of the first, in out */
+    } places[PLACE_COUNT];
+};
+
+/* ---- what is passed on ---- */
+
+static bool passes(const struct build *b, enum fate fate)
+{
+    switch (fate) {
+    case PASS: return true;
+    case DROP: return false;
+    case CLAIM: return b->trusted;
+    case PRECONDITION: return !b->f->shared;
+    case PARTIAL: return !b->f->shared || b->f->keep_range;
+    }
+    return true;
+}
+
+/* The list gets room for every line that may come, so that it does not move. */
+static void copy_fields(struct build *b)
+{
+    const struct fields *from = &b->from->fields;
+    uint32_t cap = from->n + PLACE_COUNT + (uint32_t)b->f->route->request_header_count;
+    *b->out = (struct fields){ arena_alloc(b->arena, cap * sizeof *b->out->v), 0, cap };
+    for (uint32_t i = 0; i < from->n; i++) {
+        enum field_id id = from->v[i].id;
+        if (!passes(b, treatments[id].fate)) continue;
+        enum place place = treatments[id].place;
+        if (place && b->places[place].lines++) continue;
+        b->places[place].at = b->out->n;
+        b->out->v[b->out->n++] = from->v[i];
+    }
+}
+
+/* What passed of a field that has a place. */
+static struct slice received(const struct build *b, enum field_id id)
+{
+    enum place place = treatments[id].place;
+    if (b->places[place].lines == 0) return SLICE_NONE;
+    if (b->places[place].lines > 1) return fields_joined(&b->from->fields, id, b->arena);
+    return b->out->v[b->places[place].at].value;
+}
+
+/* ---- what the node says ---- */
+
+static void put(struct build *b, enum field_id id, struct slice value)
+{
+    enum place place = treatments[id].place;
+    if (b->places[place].lines)
+        b->out->v[b->places[place].at].value = value;
+    else
+        fields_add(b->out, b->arena, id, value);
+}
+
+static void put_appended(struct build *b, enum field_id id, struct slice member)
+{
+    struct slice parts[] = { received(b, id), SLICE(", "), member };
+    put(b, id, parts[0].n ? arena_concat(b->arena, parts, 3) : member);
+}
+
+/* A trusted proxy's word stays: it saw the client. */
+static void put_unless_received(struct build *b, enum field_id id, struct slice value)
+{
+    struct slice old = received(b, id);
+    if (old.n || value.n) put(b, id, old.n ? old : value);
+}
+
+/* The secondary key holds this same text (key_vary), so that a variant is stored under what was
+ * asked for. It tells no field at all from "identity", and so does what is sent: nothing is added
+ * where the client sent none. */
+static void put_accept_encoding(struct build *b)
+{
+    if (b->places[CODINGS].lines == 0) return;
+    struct slice value = received(b, FIELD_ACCEPT_ENCODING);
+    if (b->f->shared) value = accept_encoding_text(accept_encoding_parse(value));
+    put(b, FIELD_ACCEPT_ENCODING, value);
+}
+
+static struct slice via_member(enum http_version version)
+{
+    switch (version) {
+    case HTTP_1_0: return SLICE("1.0 verge");
+    case HTTP_1_1: return SLICE("1.1 verge");
+    case HTTP_2: return SLICE("2.0 verge");
+    case HTTP_3: return SLICE("3.0 verge");
+    }
+    return SLICE("1.1 verge");
+}
+
+/* RFC 7239 section 4. A valid authority has neither '"' nor '\\', so quotes around it are enough.
+ */
+static struct slice forwarded_element(const struct build *b)
+{
+    bool v6 = slice_find(b->peer, ':') < b->peer.n, host = b->from->authority.n;
+    struct slice parts[] = {
+        v6 ? SLICE("for=\"[") : SLICE("for="),
+        b->peer,
+        v6 ? SLICE("]\"") : SLICE(""),
+        host ? SLICE(";host=\"") : SLICE(""),
+        b->from->authority,
+        host ? SLICE("\";proto=") : SLICE(";proto="),
+        b->from->scheme,
+    };
+    return arena_concat(b->arena, parts, sizeof parts / sizeof *parts);
+}
+
+/* "verge; node=HEX": this node's member of CDN-Loop. Written once, before there are threads. */
+static char loop_member[] = "verge; node=0000000000000000";
+enum { NODE_DIGITS = 16, LOOP_MEMBER_BYTES = sizeof loop_member - 1 };
+
+void forward_init(uint64_t random)
+{
+    for (int i = 1; i <= NODE_DIGITS; i++, random >>= 4) {
+        loop_member[LOOP_MEMBER_BYTES - i] = "0123456789abcdef"[random % 16];
+    }
+}
+
+/* Looks for the digits wherever they stand: a list taken apart could hide them, as when a client
+ * begins it with a quotation mark that never ends. */
+static bool has_passed_here(struct slice loop)
+{
+    return loop.n &&
+           memmem(loop.p, loop.n, loop_member + LOOP_MEMBER_BYTES - NODE_DIGITS, NODE_DIGITS);
+}
+
+/* The scheme is the request's rather than the connection's: it is in the cache key, and what is
+ * stored under https must not be what an origin says to http. */
+static void put_lines(struct build *b)
+{
+    put_accept_encoding(b);
+    put_appended(b, FIELD_VIA, via_member(b->from->version));
+    put_appended(b, FIELD_X_FORWARDED_FOR, b->peer);
+    put_unless_received(b, FIELD_X_FORWARDED_PROTO, b->from->scheme);
+    put_unless_received(b, FIELD_X_FORWARDED_HOST, b->from->authority);
+    put_appended(b, FIELD_FORWARDED, forwarded_element(b));
+    put_appended(b, FIELD_CDN_LOOP, slice_of(loop_member, LOOP_MEMBER_BYTES));
+}
+
+int forward_request(const struct forward *f, const struct request *from, struct arena *a,
+                    struct request *out)
+{
+    *out = *from;
+    out->target = f->target;
+    if (f->route->origin->host.n) out->authority = f->route->origin->host;
+    struct build b = { .f = f, .from = from, .out = &out->fields, .arena = a };
+    b.peer = peer_text(f->peer, a);
+    b.trusted = config_is_trusted(f->config, f->peer->address);
+    copy_fields(&b);
+    if (has_passed_here(received(&b, FIELD_CDN_LOOP))) return -E_LOOP;
+    put_lines(&b);
+    header_rules_apply(f->route->request_headers, f->route->request_header_count, &out->fields, a);
+    return 0;
+}
+
+void header_rules_apply(const struct header_rule *rules, size_t count, struct fields *f,
+                        struct arena *a)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct header_rule *rule = &rules[i];
+        if (rule->action != HEADER_ADD) fields_remove_named(f, rule->name);
+        if (rule->action != HEADER_REMOVE) fields_add_named(f, a, rule->name, rule->value);
+    }
+}
+
+/* ---- who asked ---- */
+
+static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+
+static struct slice address_text(const uint8_t address[16], struct arena *a)
+{
+    bool v4 = memcmp(address, mapped, sizeof mapped) == 0;
+    char *text = arena_alloc(a, INET6_ADDRSTRLEN);
+    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + sizeof mapped : address, text,
+              INET6_ADDRSTRLEN);
+    return slice_str(text);
+}
+
+struct slice peer_text(const struct peer *peer, struct arena *a)
+{
+    return address_text(peer->address, a);
+}
+
+static bool parse_address(struct slice s, uint8_t out[16])
+{
+    char text[INET6_ADDRSTRLEN];
+    if (s.n == 0 || s.n >= sizeof text) return false;
+    memcpy(text, s.p, s.n);
+    text[s.n] = 0;
+    memcpy(out, mapped, sizeof mapped);
+    return inet_pton(AF_INET, text, out + sizeof mapped) == 1 ||
+           inet_pton(AF_INET6, text, out) == 1;
+}
+
+/* Also in brackets and with a port. IPv6 without brackets is no authority, and is taken as it is.
+ */
+static bool parse_node(struct slice s, uint8_t out[16])
+{
+    if (authority_is_valid(s)) {
+        s = authority_host(s);
+        if (s.p[0] == '[') s = slice_of(s.p + 1, s.n - 2);
+    }
+    return parse_address(s, out);
+}
+
+/* The addresses a request is said to have come from, seen from the left. The client's is the
+ * rightmost that is not a trusted proxy's, but right of all that is no address: whoever could write
+ * that could write anything before it, too. */
+struct chain {
+    const struct config *config;
+    bool known;
+    uint8_t client[16];
+};
+
+static void chain_add(struct chain *chain, struct slice node)
+{
+    uint8_t address[16];
+    bool valid = parse_node(node, address);
+    if (valid && chain->known && config_is_trusted(chain->config, address)) return;
+    if (valid) memcpy(chain->client, address, sizeof address);
+    chain->known = valid;
+}
+
+/* There are no quoted strings in X-Forwarded-For, so a quotation mark in it must not hide a comma.
+ */
+static void chain_add_addresses(struct chain *chain, struct slice list)
+{
+    while (list.n) {
+        struct slice member = slice_of(list.p, slice_find(list, ','));
+        list = slice_skip(list, member.n < list.n ? member.n + 1 : member.n);
+        member = slice_trim(member);
+        if (member.n) chain_add(chain, member);
+    }
+}
+
+/* The node in for= of an element of Forwarded; empty where there is none, or the element is
+ * malformed. */
+static struct slice element_for(struct slice element)
+{
+    struct slice parameter, name, value, node = SLICE_NONE;
+    while (value_next_split(&element, ';', &parameter)) {
+        if (!value_parse_parameter(parameter, &name, &value)) return SLICE_NONE;
+        if (slice_eq_nocase(name, SLICE("for"))) node = value;
+    }
+    return node;
+}
+
+static void chain_add_forwarded(struct chain *chain, struct slice list)
+{
+    struct slice element;
+    while (value_next(&list, &element)) chain_add(chain, element_for(element));
+}
+
+struct slice forward_client(const struct config *c, const struct peer *peer,
+                            const struct request *req, struct arena *a)
+{
+    struct chain chain = { .config = c };
+    if (!config_is_trusted(c, peer->address)) return peer_text(peer, a);
+    if (fields_has(&req->fields, FIELD_X_FORWARDED_FOR))
+        chain_add_addresses(&chain, fields_joined(&req->fields, FIELD_X_FORWARDED_FOR, a));
+    else
+        chain_add_forwarded(&chain, fields_joined(&req->fields, FIELD_FORWARDED, a));
+    return chain.known ? address_text(chain.client, a) : peer_text(peer, a);
+}
