@@ -20,12 +20,14 @@ struct job {
     void (*done)(struct job *j); /* on the worker; the job is free again */
 };
 
-/* Starts the threads; the queue holds at most queue_max jobs. 0, or -E_SYSTEM. Once, from the main thread. */
+/* Starts the threads (at least one); the queue holds at most queue_max jobs, and those that run are not in it. 0, or
+ * -E_SYSTEM, logged. From the main thread, which may start it again after offload_stop. */
 int offload_start(unsigned threads, unsigned queue_max);
-/* False when the queue is full or the pool is stopping, counted (verge_offload_refused_total): done will not be called.
- * From a worker. */
+/* Sets note and worker by itself; work and done are the caller's. Jobs begin in the order given. False when the queue is full
+ * or the pool does not run, counted (verge_offload_refused_total): neither work nor done will be called. From a worker. */
 bool offload_submit(struct job *j);
-/* Lets the running jobs end, runs no others, joins the threads. No worker may run any more. */
+/* Lets the running jobs end, runs no others, joins the threads. No done is called from here on, so workers end before, each
+ * after the last of its jobs came back; the memory of one that could not wait stays until this returns. */
 void offload_stop(void);
 
 #endif
