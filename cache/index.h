@@ -25,8 +25,8 @@ struct index_shard {
 /* The cache: index, budget and the sequence that purges number. One per process. */
 struct index {
     struct budget budget;
-    unsigned variants_max;
-    size_t window_bytes;
+    _Atomic unsigned variants_max; /* these two a reload may change, like the budget's limit */
+    _Atomic size_t window_bytes;
     _Atomic uint64_t purge_seq; /* of the last purge or invalidation: what began before it is hit by it */
     _Atomic double inflation;   /* GDSF's L: the worth of the last victim */
     struct index_shard shards[INDEX_SHARDS];

@@ -88,7 +88,7 @@ struct object {
 /* What RAM the cache may use, all that objects, heads and index cost together. Shared, atomic. */
 struct budget {
     _Atomic size_t used_bytes;
-    size_t limit_bytes;
+    _Atomic size_t limit_bytes; /* a reload may change it */
 };
 
 /* A PENDING object with one reference; budget may be charged beyond its limit, the index's eviction brings it back. */

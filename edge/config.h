@@ -14,6 +14,7 @@
 
 #include "cache/key.h"
 #include "cache/policy.h"
+#include "protocols/http/limits.h"
 
 struct config_listen {
     struct sockaddr_storage address;
@@ -80,21 +81,6 @@ struct config_cidr {
 
 enum log_format { LOG_COMBINED, LOG_JSON };
 
-/* What one client connection may cost; "limits" block. */
-struct config_limits {
-    size_t line_bytes, head_bytes;
-    unsigned field_count;
-    unsigned connections;            /* whole process */
-    unsigned connections_per_client; /* from one address, whole process; 0: no limit */
-    uint64_t requests_per_connection;
-    int64_t header_timeout_ms; /* first byte of a head to its end */
-    int64_t idle_timeout_ms;   /* between requests, and before the first */
-    int64_t body_timeout_ms;   /* no byte of a request body for so long */
-    int64_t send_timeout_ms;   /* no byte of a response taken for so long */
-    int64_t rate_min_bytes;    /* per second, averaged over a body either way; 0: none */
-    int64_t rate_grace_ms;     /* before rate_min counts */
-};
-
 struct config {
     _Atomic unsigned references;
     uint64_t generation;
@@ -108,7 +94,7 @@ struct config {
         size_t window_bytes;     /* how far a fill runs ahead of its fastest reader */
     } cache;
 
-    struct config_limits limits;
+    struct http_limits limits;
     int64_t shutdown_timeout_ms;
 
     const struct config_origin *origins;
