@@ -112,11 +112,17 @@ static void wait_at_gate(struct job *j)
     await(&gate);
 }
 
-static void nothing(struct job *j) { (void)j; }
+static void nothing(struct job *j)
+{
+    (void)j;
+}
 
 static struct job blocker, queued[QUEUE_MAX], refused;
 
-static void note_order(struct job *j) { order[ordered++] = (char)('a' + (j - queued)); }
+static void note_order(struct job *j)
+{
+    order[ordered++] = (char)('a' + (j - queued));
+}
 
 static void never(struct job *j)
 {
