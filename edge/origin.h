@@ -51,6 +51,7 @@ struct origins {
     unsigned live;     /* origins, also old ones still held */
     bool closing;
     void (*idle)(struct origins *o);
+    struct note idle_note;
 };
 
 void origin_limits_init(struct origin_limits *l);

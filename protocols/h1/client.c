@@ -328,7 +328,6 @@ void h1_client_finish(struct h1_client *c, bool whole)
     arena_free(&c->arena);
     timer_cancel(&c->timer);
     c->state = CLIENT_IDLE;
-    c->user = NULL;
     if (reusable) {
         conn_recv_once(&c->conn);
         set_timer(c, c->timeouts.idle_ms);

@@ -1,0 +1,238 @@
+#include "edge/fetch.h"
+
+#include "edge/base/error.h"
+#include "edge/base/metrics.h"
+#include "edge/io/worker.h"
+
+static void try_next(struct fetch *f);
+
+/* ---- the end ---- */
+
+static void run_note(struct note *n)
+{
+    struct fetch *f = container_of(n, struct fetch, note);
+    struct scope *scope = f->scope;
+    f->noted = false;
+    if (f->origin) f->ops->failed(f, f->error);
+    scope_leave(scope);
+}
+
+/* By a note: whoever started the fetch may not be ready to hear of its end yet. */
+static void give_up(struct fetch *f, int error)
+{
+    f->error = error;
+    if (f->noted) return;
+    f->noted = true;
+    scope_enter(f->scope);
+    worker_defer(f->scope->worker, &f->note);
+}
+
+void fetch_close(struct fetch *f)
+{
+    if (!f->origin) return;
+    resolve_cancel(&f->resolving);
+    if (f->client) f->client->user = NULL;
+    h1_client_close(&f->client);
+    body_close(&f->body);
+    origin_drop(&f->origin);
+    metric_add(METRIC_FETCHES_LIVE, -1);
+}
+
+/* ---- a connection ---- */
+
+static void close_client(struct fetch *f)
+{
+    f->client->user = NULL;
+    h1_client_close(&f->client);
+}
+
+static void server_failed(struct fetch *f, int error)
+{
+    f->error = error;
+    size_t i = (size_t)(f->server - f->origin->servers);
+    origin_server_failed(f->origin, f->server);
+    if (i < 64) f->tried |= (uint64_t)1 << i;
+    try_next(f);
+}
+
+static bool send_request(struct fetch *f, struct h1_client *c)
+{
+    f->client = c;
+    if (!h1_client_request(c, f->request, f->body, f->te_trailers, f)) return false;
+    f->body = NULL; /* the connection's now */
+    return true;
+}
+
+static bool use_idle(struct fetch *f)
+{
+    struct h1_client *c;
+    while (!f->retried && (c = origin_take_idle(f->origin, f->server))) {
+        if (send_request(f, c)) {
+            metric_add(METRIC_ORIGIN_REUSED, 1);
+            return true;
+        }
+        h1_client_close(&f->client);
+    }
+    return false;
+}
+
+static const struct h1_client_ops client_ops;
+
+static bool admit(struct origin *o)
+{
+    if (origin_admit(o)) return true;
+    if (list_empty(&o->idle)) return false;
+    /* An idle connection, to another server, makes place for one that is wanted. */
+    struct h1_client *c = container_of(o->idle.prev, struct h1_client, link);
+    origin_forget_idle(o, c);
+    h1_client_close(&c);
+    return false;
+}
+
+static void connect_to(struct fetch *f, const struct resolve_result *r)
+{
+    const struct config_origin *config = f->origin->config;
+    struct h1_client_timeouts timeouts = {
+        .connect_ms = config->connect_timeout_ms,
+        .first_byte_ms = config->first_byte_timeout_ms,
+        .between_bytes_ms = config->between_bytes_timeout_ms,
+        .idle_ms = config->keepalive_idle_ms,
+    };
+    union resolve_address to = r->addresses[f->address % r->count];
+    bool v6 = to.any.sa_family == AF_INET6;
+    if (v6) to.v6.sin6_port = htons(f->server->config->port);
+    else to.v4.sin_port = htons(f->server->config->port);
+    if (!admit(f->origin)) {
+        give_up(f, -E_ORIGIN_CONN_LIMIT);
+        return;
+    }
+    f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4, &timeouts,
+                                  &client_ops, f, origin_hold(f->origin));
+    if (f->client) {
+        f->client->server = f->server;
+        return;
+    }
+    struct origin *held = f->origin;
+    origin_leave(held);
+    origin_drop(&held);
+    give_up(f, -E_SYSTEM);
+}
+
+static void resolve_and_connect(struct fetch *f)
+{
+    const struct resolve_result *r;
+    int rc = resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving);
+    if (rc < 0) server_failed(f, rc);
+    else if (rc > 0) connect_to(f, r);
+}
+
+static void on_resolved(struct resolve_wait *w, int error)
+{
+    struct fetch *f = container_of(w, struct fetch, resolving);
+    if (error) server_failed(f, error);
+    else resolve_and_connect(f);
+}
+
+static void try_next(struct fetch *f)
+{
+    struct origin_server *s =
+        f->attempts++ < FETCH_ATTEMPTS_MAX ? origin_next_server(f->origin, f->tried) : NULL;
+    if (!s) {
+        give_up(f, f->error ? f->error : -E_NO_SERVER);
+        return;
+    }
+    f->server = s;
+    f->address = 0;
+    if (!use_idle(f)) resolve_and_connect(f);
+}
+
+/* ---- what the connection says ---- */
+
+/* Of several addresses the next one is tried before the server counts as failed. */
+static void connect_failed(struct fetch *f, int error)
+{
+    const struct resolve_result *r;
+    close_client(f);
+    bool known = resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving) > 0;
+    resolve_cancel(&f->resolving);
+    if (known && ++f->address < r->count && f->attempts++ < FETCH_ATTEMPTS_MAX) connect_to(f, r);
+    else server_failed(f, error);
+}
+
+static void on_connected(struct h1_client *c, int error)
+{
+    struct fetch *f = c->user;
+    if (error) connect_failed(f, error);
+    else if (!send_request(f, c)) give_up(f, -E_ORIGIN_CLOSED);
+}
+
+static void on_interim(struct h1_client *c, const struct response *r)
+{
+    struct fetch *f = c->user;
+    f->ops->interim(f, r);
+}
+
+static void on_head(struct h1_client *c, const struct h1_response *r)
+{
+    struct fetch *f = c->user;
+    f->ops->head(f, r, &c->body);
+}
+
+/* A kept connection that ends before a byte of a response most likely was closed by the server while the request was under
+ * way. RFC 9110 section 9.2.2: again only what is idempotent, and whose body, if any, has not been used up. */
+static bool may_retry(const struct fetch *f, const struct h1_client *c, int error)
+{
+    bool stale = c->requests > 1 && c->head_bytes == 0 &&
+                 (error == -E_ORIGIN_CLOSED || error == -E_ORIGIN_RESET);
+    return stale && !f->retried && !f->had_body && method_is_idempotent(f->request->method);
+}
+
+static void on_failed(struct h1_client *c, int error)
+{
+    struct fetch *f = c->user;
+    bool again = may_retry(f, c, error);
+    close_client(f);
+    if (!again) {
+        give_up(f, error);
+        return;
+    }
+    metric_add(METRIC_ORIGIN_RETRIED, 1);
+    f->retried = true;
+    resolve_and_connect(f);
+}
+
+static void on_done(struct h1_client *c, bool reusable)
+{
+    struct fetch *f = c->user;
+    if (f) f->client = NULL;
+    c->user = NULL;
+    if (!reusable || !origin_keep_idle(c->owner, c)) h1_client_close(&c);
+}
+
+static void on_lost(struct h1_client *c)
+{
+    origin_forget_idle(c->owner, c);
+    h1_client_close(&c);
+}
+
+static void on_closed(struct h1_client *c)
+{
+    struct origin *o = c->owner;
+    origin_leave(o);
+    origin_drop(&o);
+}
+
+static const struct h1_client_ops client_ops = {
+    on_connected, on_interim, on_head, on_failed, on_done, on_lost, on_closed,
+};
+
+void fetch_start(struct fetch *f, struct scope *scope, struct origin *o, const struct request *request,
+                 struct body *body, bool te_trailers, const struct fetch_ops *ops)
+{
+    *f = (struct fetch){ .ops = ops, .scope = scope, .origin = origin_hold(o), .request = request, .body = body,
+                         .te_trailers = te_trailers, .had_body = body != NULL, .note = { .run = run_note },
+                         .resolving = { .ready = on_resolved } };
+    list_init(&f->resolving.link);
+    metric_add(METRIC_FETCHES_LIVE, 1);
+    try_next(f);
+}
