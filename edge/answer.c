@@ -124,8 +124,9 @@ static void put_extras(char **at, struct slice *rest)
     }
 }
 
-/* Three times the key's bytes are room enough: a byte of text puts at most three; "://" and '?' stand
- * for the length before their part, " header " and '=' (nine) for the kind and two lengths. */
+/* Three times the key's bytes are room enough: a byte of text puts at most three; "://" and '?'
+ * stand for the length before their part, " header " and '=' (nine) for the kind and two lengths.
+ */
 struct slice key_readable(struct slice key_text, struct arena *a)
 {
     char *text = arena_alloc(a, 3 * key_text.n), *at = text;
