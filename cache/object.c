@@ -255,6 +255,7 @@ void object_set_head(struct object *o, const struct response *head, const struct
 {
     copy_head(o, head, vary, vary_key);
     o->freshness = *freshness;
+    o->shareable = retain;
     pthread_mutex_lock(&o->lock);
     CHECK(object_state(o) == OBJECT_PENDING);
     o->retain = retain;
@@ -375,6 +376,14 @@ void object_on_abandoned(struct object *o, struct wait *w)
     pthread_mutex_unlock(&o->lock);
 }
 
+bool object_is_wanted(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool wanted = o->reader_count || o->retain;
+    pthread_mutex_unlock(&o->lock);
+    return wanted;
+}
+
 /* ---- the other side ---- */
 
 void object_join(struct object *o)
@@ -419,7 +428,7 @@ struct object *object_with_payload(struct object *body, const struct response *h
     struct object *o = object_new(&body->key, body->budget, purge_seq, body->window_bytes);
     payload_drop(o->payload);
     o->payload = payload_hold(body->payload);
-    o->authenticated = body->authenticated;
+    o->shareable = true;
     copy_head(o, head, vary, vary_key);
     o->freshness = *freshness;
     o->retain = o->ended = true;

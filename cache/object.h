@@ -59,7 +59,7 @@ struct object {
     struct response head; /* fields point into head_memory */
     struct freshness freshness;
     struct slice vary, vary_key; /* names, and the values of the request that fetched it */
-    bool authenticated;          /* fetched for a request with Authorization, storable all the same */
+    bool shareable;              /* was to be stored when its head came: requests that joined may use it */
     char *head_memory;
     size_t head_bytes;
     struct payload *payload;
@@ -121,8 +121,10 @@ void object_complete(struct object *o, const struct fields *trailers);
 void object_fail(struct object *o, int error);
 /* PENDING -> REPLACED; holds the successor. */
 void object_replace(struct object *o, struct object *successor);
-/* Calls ready once when no reader is left and nothing is to be stored; at once where that is so already. */
+/* Calls ready once when no reader is left and nothing is to be stored, at once where that is so already. By then there may
+ * be readers again: object_is_wanted tells. */
 void object_on_abandoned(struct object *o, struct wait *w);
+bool object_is_wanted(struct object *o);
 
 /* ---- the other side, any worker ---- */
 

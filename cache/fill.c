@@ -1,0 +1,104 @@
+#include "cache/fill.h"
+
+#include "edge/base/error.h"
+#include "edge/base/metrics.h"
+
+/* ---- the end ---- */
+
+static void end(struct fill *f, int error)
+{
+    struct object *o = f->object;
+    object_cancel_wait(o, &f->room);
+    object_cancel_wait(o, &f->abandoned);
+    if (error) {
+        if (f->stored) index_remove(f->index, o);
+        object_fail(o, error);
+    }
+    body_close(&f->body);
+    object_drop(&f->object);
+    metric_add(METRIC_FILLS_LIVE, -1);
+    f->ended(f, error);
+}
+
+void fill_abort(struct fill *f, int error)
+{
+    if (f->object) end(f, error);
+}
+
+static void complete(struct fill *f)
+{
+    object_complete(f->object, f->body->trailers);
+    if (f->stored) index_make_room(f->index);
+    end(f, 0);
+}
+
+/* ---- the flow ---- */
+
+/* Too large, or no room to be had: readers get the rest all the same. */
+static void stop_storing(struct fill *f)
+{
+    f->stored = false;
+    index_remove(f->index, f->object);
+    object_stop_retaining(f->object);
+}
+
+static bool over_budget(const struct index *ix)
+{
+    size_t used = atomic_load_explicit(&ix->budget.used_bytes, memory_order_relaxed);
+    return used > atomic_load_explicit(&ix->budget.limit_bytes, memory_order_relaxed);
+}
+
+static void take(struct fill *f, struct span *s)
+{
+    bool fits = f->object->payload->end + s->n <= f->object_max_bytes;
+    object_append(f->object, s);
+    if (!f->stored) return;
+    if (fits) index_make_room(f->index);
+    if (!fits || over_budget(f->index)) stop_storing(f);
+}
+
+static void flow(struct fill *f)
+{
+    while (f->ready && object_has_room(f->object, &f->room)) {
+        struct span s = { 0 };
+        switch (body_pull(f->body, &s)) {
+        case BODY_DATA: take(f, &s); break;
+        case BODY_WAIT: f->ready = false; break;
+        case BODY_END: complete(f); return;
+        case BODY_FAIL: end(f, f->body->error); return;
+        }
+    }
+}
+
+static void on_body_ready(struct body *b)
+{
+    struct fill *f = b->puller;
+    f->ready = true;
+    flow(f);
+}
+
+static void on_room(struct wait *w)
+{
+    flow(container_of(w, struct fill, room));
+}
+
+static void on_abandoned(struct wait *w)
+{
+    struct fill *f = container_of(w, struct fill, abandoned);
+    if (object_is_wanted(f->object)) object_on_abandoned(f->object, w);
+    else end(f, -E_CANCELED);
+}
+
+void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored, struct body *body,
+                size_t object_max_bytes, struct scope *scope, void (*ended)(struct fill *f, int error))
+{
+    *f = (struct fill){ .index = ix, .object = object_hold(object), .body = body, .stored = stored,
+                        .object_max_bytes = object_max_bytes, .ready = true, .ended = ended };
+    wait_init(&f->room, scope, on_room);
+    wait_init(&f->abandoned, scope, on_abandoned);
+    body->ready = on_body_ready;
+    body->puller = f;
+    metric_add(METRIC_FILLS_LIVE, 1);
+    object_on_abandoned(object, &f->abandoned);
+    flow(f);
+}

@@ -1,0 +1,30 @@
+/* fill: a body flowing into an object.
+ *
+ * Embedded in its owner, whose scope it holds while it waits; belongs to that worker. It pulls as fast as the object's
+ * readers, plus a window, or to the end where the object is stored and nobody reads. An object that outgrows what may be
+ * stored goes on as a passing one; one that nobody wants any more is given up. Where the body comes from it does not know. */
+#ifndef VERGE_CACHE_FILL_H
+#define VERGE_CACHE_FILL_H
+
+#include "cache/index.h"
+#include "protocols/http/body.h"
+
+struct fill {
+    struct index *index;
+    struct object *object;
+    struct body *body;
+    size_t object_max_bytes;
+    bool stored; /* the object is in the index, and shall stay there when it is whole */
+    bool ready;  /* the body said so, or was never asked */
+    struct wait room, abandoned;
+    /* Once, possibly from inside fill_start: body and object are let go of. 0, or why the object failed. */
+    void (*ended)(struct fill *f, int error);
+};
+
+/* object: FILLING, held by the fill until its end. stored: it was published. Takes the body. */
+void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored, struct body *body,
+                size_t object_max_bytes, struct scope *scope, void (*ended)(struct fill *f, int error));
+/* Ends it now with that error; ended is called. */
+void fill_abort(struct fill *f, int error);
+
+#endif
