@@ -1,0 +1,97 @@
+/* The command line. */
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/config.h"
+#include "edge/run.h"
+
+static const char usage_text[] =
+    "usage: verge run -c FILE        serve as a configuration says\n"
+    "       verge run --origin URL   serve one origin on 127.0.0.1:8080, to try it out\n"
+    "       verge check FILE         say what is wrong with a configuration, if anything is\n"
+    "       verge directives         print every directive of a configuration\n"
+    "       verge --version, verge --help\n";
+
+static int refuse(const char *reason)
+{
+    fprintf(stderr, "verge: %s.\n%s", reason, usage_text);
+    return EXIT_WRONG;
+}
+
+static int run_command(int argc, char **argv)
+{
+    static const struct option options[] = {
+        { "config", required_argument, NULL, 'c' },
+        { "origin", required_argument, NULL, 'o' },
+        { 0 },
+    };
+    const char *file = NULL, *origin = NULL;
+    opterr = 0; /* said here, in one sentence */
+    for (int option; (option = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
+        if (option == 'c')
+            file = optarg;
+        else if (option == 'o')
+            origin = optarg;
+        else
+            return refuse("run takes -c FILE or --origin URL");
+    }
+    if (optind < argc || !file == !origin)
+        return refuse("run takes either -c FILE or --origin URL");
+    return run(file, origin);
+}
+
+static int check_command(int argc, char **argv)
+{
+    if (argc != 2) return refuse("check takes one FILE");
+    struct config *c = config_load(argv[1], stderr);
+    if (!c) return EXIT_WRONG;
+    config_drop(&c);
+    printf("%s: ok\n", argv[1]);
+    return EXIT_SUCCESS;
+}
+
+static int directives_command(int argc, char **argv)
+{
+    (void)argv;
+    if (argc != 1) return refuse("directives takes nothing");
+    config_describe(stdout);
+    return EXIT_SUCCESS;
+}
+
+static int version_command(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    printf("verge %s\n", VERGE_VERSION);
+    return EXIT_SUCCESS;
+}
+
+static int help_command(int argc, char **argv)
+{
+    (void)argc, (void)argv;
+    fputs(usage_text, stdout);
+    return EXIT_SUCCESS;
+}
+
+static const struct {
+    const char *name;
+    int (*run)(int argc, char **argv); /* argv begins with the command */
+} commands[] = {
+    { "run", run_command },
+    { "check", check_command },
+    { "directives", directives_command },
+    { "--version", version_command },
+    { "-V", version_command },
+    { "--help", help_command },
+    { "-h", help_command },
+};
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) return refuse("a command is missing");
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    }
+    return refuse("there is no such command");
+}
