@@ -1,0 +1,149 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/client_limits.h"
+
+#define CLIENTS 1000 /* more than the table begins with */
+#define STEPS   200000
+#define HELD    3000
+
+static struct client_limits limits;
+
+static int init(void **state)
+{
+    (void)state;
+    client_limits_init(&limits);
+    return 0;
+}
+
+/* Freeing checks that no address is left. */
+static int check_empty(void **state)
+{
+    (void)state;
+    unsigned left = limits.connections + limits.refused;
+    client_limits_free(&limits);
+    return left ? -1 : 0;
+}
+
+static const uint8_t *address_of(unsigned client)
+{
+    static uint8_t address[16];
+    memcpy(address + 12, &client, sizeof client);
+    return address;
+}
+
+static enum admission enter(const struct http_limits *l, unsigned client)
+{
+    return client_limits_enter(&limits, l, address_of(client));
+}
+
+static void leave(enum admission admission, unsigned client)
+{
+    client_limits_leave(&limits, admission, address_of(client));
+}
+
+static void test_all_together(void **state)
+{
+    (void)state;
+    const struct http_limits l = { .connections = 2 };
+    assert_int_equal(enter(&l, 1), ADMISSION_PLAIN);
+    assert_int_equal(enter(&l, 1), ADMISSION_PLAIN);
+    assert_int_equal(enter(&l, 2), ADMISSION_REFUSED);
+    leave(ADMISSION_PLAIN, 1);
+    /* The one that is being refused keeps nobody out. */
+    assert_int_equal(enter(&l, 2), ADMISSION_PLAIN);
+    leave(ADMISSION_REFUSED, 2);
+    leave(ADMISSION_PLAIN, 1);
+    leave(ADMISSION_PLAIN, 2);
+}
+
+static void test_one_address(void **state)
+{
+    (void)state;
+    const struct http_limits l = { .connections = 10, .connections_per_client = 1 };
+    assert_int_equal(enter(&l, 1), ADMISSION_BY_ADDRESS);
+    assert_int_equal(enter(&l, 1), ADMISSION_REFUSED);
+    assert_int_equal(enter(&l, 2), ADMISSION_BY_ADDRESS);
+    assert_int_equal(limits.connections, 2);
+    leave(ADMISSION_REFUSED, 1);
+    leave(ADMISSION_BY_ADDRESS, 1);
+    assert_int_equal(enter(&l, 1), ADMISSION_BY_ADDRESS);
+    leave(ADMISSION_BY_ADDRESS, 1);
+    leave(ADMISSION_BY_ADDRESS, 2);
+}
+
+static void test_refusing_has_a_limit_too(void **state)
+{
+    (void)state;
+    const struct http_limits l = { .connections = 0 };
+    unsigned max = client_limits_refused_max(&l);
+    for (unsigned i = 0; i < max; i++) assert_int_equal(enter(&l, i), ADMISSION_REFUSED);
+    assert_int_equal(enter(&l, 0), ADMISSION_NONE);
+    for (unsigned i = 0; i < max; i++) leave(ADMISSION_REFUSED, i);
+}
+
+/* What came in under one configuration leaves under another. */
+static void test_a_limit_that_comes_and_goes(void **state)
+{
+    (void)state;
+    const struct http_limits without = { .connections = 10 };
+    const struct http_limits with = { .connections = 10, .connections_per_client = 1 };
+    assert_int_equal(enter(&without, 1), ADMISSION_PLAIN);
+    assert_int_equal(enter(&with, 1), ADMISSION_BY_ADDRESS);
+    leave(ADMISSION_PLAIN, 1);
+    assert_int_equal(enter(&with, 1), ADMISSION_REFUSED);
+    leave(ADMISSION_REFUSED, 1);
+    leave(ADMISSION_BY_ADDRESS, 1);
+}
+
+struct connection {
+    enum admission admission;
+    unsigned client;
+};
+
+/* At random, beside a plain count per client. */
+static void test_model(void **state)
+{
+    (void)state;
+    static struct connection held[HELD];
+    static unsigned counts[CLIENTS];
+    const struct http_limits l = { .connections = HELD, .connections_per_client = 3 };
+    unsigned n = 0;
+    srand(1);
+    for (int i = 0; i < STEPS; i++) {
+        unsigned client = (unsigned)rand() % CLIENTS;
+        if (n < HELD && rand() % 2) {
+            enum admission a = enter(&l, client);
+            assert_int_equal(a, counts[client] < 3 ? ADMISSION_BY_ADDRESS : ADMISSION_REFUSED);
+            if (a == ADMISSION_REFUSED) {
+                leave(a, client);
+                continue;
+            }
+            counts[client]++;
+            held[n++] = (struct connection){ a, client };
+        } else if (n) {
+            unsigned which = (unsigned)rand() % n;
+            leave(held[which].admission, held[which].client);
+            counts[held[which].client]--;
+            held[which] = held[--n];
+        }
+    }
+    while (n--) leave(held[n].admission, held[n].client);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_all_together, init, check_empty),
+        cmocka_unit_test_setup_teardown(test_one_address, init, check_empty),
+        cmocka_unit_test_setup_teardown(test_refusing_has_a_limit_too, init, check_empty),
+        cmocka_unit_test_setup_teardown(test_a_limit_that_comes_and_goes, init, check_empty),
+        cmocka_unit_test_setup_teardown(test_model, init, check_empty),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
