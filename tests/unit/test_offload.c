@@ -4,6 +4,7 @@
 #include <cmocka.h>
 
 #include <semaphore.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "edge/base/check.h"
@@ -215,6 +216,18 @@ static void test_threads_run_at_the_same_time(void **state)
 static struct job probes[PROBES];
 static unsigned probe_count;
 static struct timer probing;
+static atomic_bool stopped;
+
+/* Until the pool is gone: what it gave back until then, this turn's notes would still run. */
+static void watch_end(struct timer *t)
+{
+    struct worker *w = worker_self();
+    if (stopped) {
+        worker_stop(w);
+    } else {
+        timer_set(&w->wheel, t, worker_now_ms(w) + 1);
+    }
+}
 
 /* That jobs are refused, with all this room, is how the end of the pool shows. */
 static void probe(struct timer *t)
@@ -223,12 +236,11 @@ static void probe(struct timer *t)
     CHECK(probe_count < PROBES);
     *j = (struct job){ .work = never, .done = never };
     struct worker *w = worker_self();
-    if (offload_submit(j)) {
-        timer_set(&w->wheel, t, worker_now_ms(w) + 1);
-    } else {
+    if (!offload_submit(j)) {
         sem_post(&gate);
-        worker_stop(w);
+        t->fire = watch_end;
     }
+    timer_set(&w->wheel, t, worker_now_ms(w) + 1);
 }
 
 static void start_probing(struct worker *w)
@@ -236,6 +248,8 @@ static void start_probing(struct worker *w)
     blocker = (struct job){ .work = wait_at_gate, .done = never };
     CHECK(offload_submit(&blocker));
     await(&begun);
+    queued[0] = (struct job){ .work = never, .done = never };
+    CHECK(offload_submit(&queued[0]));
     timer_init(&probing, probe);
     timer_set(&w->wheel, &probing, 0);
 }
@@ -249,6 +263,7 @@ static void test_stop_waits_for_what_runs_and_drops_what_waits(void **state)
     assert_int_equal(offload_start(1, PROBES), 0);
     open_workers(&w, 1, start_probing);
     offload_stop();
+    stopped = true;
     join_workers(&w, 1);
     int taken;
     assert_int_equal(sem_getvalue(&gate, &taken), 0);
