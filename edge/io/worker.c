@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <sched.h>
+#include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
@@ -93,14 +94,16 @@ void worker_post(struct worker *to, struct note *n)
         worker_defer(to, n);
         return;
     }
+    atomic_fetch_add_explicit(&to->posting, 1, memory_order_relaxed);
     struct note *head = atomic_load_explicit(&to->mailbox, memory_order_relaxed);
     do {
         n->next = head;
     } while (!atomic_compare_exchange_weak_explicit(&to->mailbox, &head, n, memory_order_release,
                                                     memory_order_relaxed));
-    if (head) return; /* somebody rang already and the receiver has not emptied it since */
+    /* Otherwise somebody rang already and the receiver has not emptied it since. */
     uint64_t one = 1;
-    while (write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) { }
+    while (!head && write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) { }
+    atomic_fetch_sub_explicit(&to->posting, 1, memory_order_release);
 }
 
 static void collect_mail(struct worker *w)
@@ -200,7 +203,7 @@ struct start {
     struct worker *worker;
     int cpu;
     void (*start)(struct worker *w);
-    pthread_barrier_t stands;
+    sem_t stands;
     int result;
 };
 
@@ -241,8 +244,10 @@ static int open_all(struct worker *w)
 
 static void close_all(struct worker *w)
 {
-    io_uring_queue_exit(&w->ring); /* frees the buffer ring's registration too */
+    /* The last note may have come and run before its poster got to the bell. */
+    while (atomic_load_explicit(&w->posting, memory_order_acquire)) sched_yield();
     io_uring_free_buf_ring(&w->ring, w->buffers, BUFFER_COUNT, BUFFER_GROUP);
+    io_uring_queue_exit(&w->ring);
     munmap(w->buffer_memory, (size_t)BUFFER_COUNT * BUFFER_BYTES);
     close(w->bell_fd);
     while (w->free_block_count) block_release(w->free_blocks[--w->free_block_count]);
@@ -258,7 +263,7 @@ static void *thread_main(void *arg)
     s->result = open_all(w);
     bool stands = s->result == 0;
     if (stands) s->start(w);
-    pthread_barrier_wait(&s->stands); /* s is gone from here on */
+    sem_post(&s->stands); /* s is gone from here on */
     if (stands) {
         loop(w);
         close_all(w);
@@ -270,14 +275,14 @@ static void *thread_main(void *arg)
 int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w))
 {
     struct start s = { .worker = w, .cpu = cpu, .start = start };
-    pthread_barrier_init(&s.stands, NULL, 2);
+    sem_init(&s.stands, 0, 0);
     int rc = pthread_create(&w->thread, NULL, thread_main, &s);
     if (rc == 0) {
-        pthread_barrier_wait(&s.stands);
+        while (sem_wait(&s.stands) < 0) { }
         rc = -s.result;
         if (rc) pthread_join(w->thread, NULL);
     }
-    pthread_barrier_destroy(&s.stands);
+    sem_destroy(&s.stands);
     if (rc == 0) return 0;
     log_event(LOG_ERROR, "worker %u could not start: %s", w->index, strerror(rc));
     return -E_SYSTEM;

@@ -28,6 +28,7 @@ struct worker {
 
     struct note *deferred, **deferred_end; /* own worker's */
     _Atomic(struct note *) mailbox;        /* everybody's, newest first */
+    atomic_uint posting;                   /* threads that may still ring */
     int bell_fd;                           /* eventfd: rings when the mailbox was empty */
     uint64_t bell_value;
     struct op bell_op;
