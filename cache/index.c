@@ -240,7 +240,8 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
     bool has_base = o && object_state(o) == OBJECT_COMPLETE;
     if (has_base && !joined) out->object = object_hold(o);
     out->verdict = joined ? LOOKUP_JOIN : has_base ? LOOKUP_VALIDATE : LOOKUP_LEAD;
-    out->stale = o != NULL;
+    out->reload = o && reuse == REUSE_RELOAD;
+    out->stale = o && !out->reload;
 }
 
 void index_lookup(struct index *ix, const struct key *key, const struct cache_policy *policy,

@@ -48,6 +48,7 @@ struct lookup_result {
     struct object *pending; /* VALIDATE, LEAD, JOIN; STALE with refresh */
     bool refresh;   /* STALE: pending is the caller's to resolve, in the background */
     bool stale;     /* one is stored but may not be used as it is: fwd=stale */
+    bool reload;    /* the client insists on the origin: fwd=request */
     bool vary_miss; /* variants exist, none for this request: fwd=vary-miss */
 };
 

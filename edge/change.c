@@ -85,13 +85,19 @@ static struct config *load(struct node *n, const char *file)
     return c;
 }
 
-static void warn_of_restart(const struct config *old, const struct config *new, unsigned edge_count)
+const char *change_error_path(const struct config *c)
 {
-    if (node_edges(new) != edge_count)
+    return c->log.error_path.n ? c->log.error_path.p : "stderr";
+}
+
+static void warn_of_restart(const struct node *n, const struct config *c)
+{
+    if (node_edges(c) != n->edge_count)
         log_always(LOG_WARNING, "%u workers go on: another number of them needs a restart",
-                   edge_count);
-    if (!slice_eq(old->log.error_path, new->log.error_path))
-        log_always(LOG_WARNING, "error_log stays where it was: changing it needs a restart");
+                   n->edge_count);
+    if (strcmp(change_error_path(c), n->error_path) != 0)
+        log_always(LOG_WARNING, "this log goes on in %s: another place for it needs a restart",
+                   n->error_path);
 }
 
 void change_check_files(const struct config *c, unsigned edge_count)
@@ -116,7 +122,7 @@ void change_reload(struct node *n, const char *file)
         log_always(LOG_ERROR, "configuration refused, the running one stays: %s", file);
         return;
     }
-    warn_of_restart(n->config, ch.config, n->edge_count);
+    warn_of_restart(n, ch.config);
     change_check_files(ch.config, n->edge_count);
     change_apply(&ch, n);
     log_always(LOG_INFO, "configuration %llu in use", (unsigned long long)n->config->generation);

@@ -33,6 +33,8 @@ void change_apply(struct change *ch, struct node *n);
  * well. */
 void change_reload(struct node *n, const char *file);
 
+/* Where its error log is: a path for sink_open. */
+const char *change_error_path(const struct config *c);
 /* Warns where open files are allowed for less than the configuration does. */
 void change_check_files(const struct config *c, unsigned edge_count);
 

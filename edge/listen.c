@@ -186,6 +186,7 @@ struct listener {
     struct timer retry;
     int fd;
     bool admin, closed;
+    bool failing; /* the last accept did, which was logged */
     struct door doors[ADMISSION_COUNT];
     char text[];
 };
@@ -261,22 +262,30 @@ static void on_retry(struct timer *t)
     accept_on(container_of(t, struct listener, retry));
 }
 
-/* A multishot accept ends when it fails, and when completions overflow the ring. Failing means that
- * descriptors or memory are out: trying at once would only fail again. */
+/* Descriptors or memory are out: trying at once would only fail again. */
+static void accept_failed(struct listener *l, int error)
+{
+    struct worker *w = &l->owner->edge->worker;
+    if (!l->failing) log_event(LOG_ERROR, "cannot accept on %s: %s", l->text, strerror(error));
+    l->failing = true;
+    timer_set(&w->wheel, &l->retry, worker_now_ms(w) + ACCEPT_RETRY_MS);
+}
+
+/* A multishot accept ends when it fails, and when completions overflow the ring. */
 static void on_accept(struct op *op, const struct op_result *r)
 {
     struct listener *l = container_of(op, struct listener, accept);
-    struct worker *w = &l->owner->edge->worker;
-    if (r->result >= 0) take_connection(l, r->result);
-    if (r->more) return;
-    if (l->closed) {
-        close(l->fd);
-    } else if (r->result >= 0) {
-        accept_on(l);
-    } else {
-        log_event(LOG_ERROR, "cannot accept on %s: %s", l->text, strerror(-r->result));
-        timer_set(&w->wheel, &l->retry, worker_now_ms(w) + ACCEPT_RETRY_MS);
+    if (r->result >= 0) {
+        l->failing = false;
+        take_connection(l, r->result);
     }
+    if (r->more) return;
+    if (l->closed)
+        close(l->fd);
+    else if (r->result >= 0)
+        accept_on(l);
+    else
+        accept_failed(l, -r->result);
 }
 
 static void on_listener_idle(struct scope *scope)
@@ -345,8 +354,7 @@ void listeners_configure(struct listeners *l, struct listen_sockets *sockets)
         listener_open(l, listen_at(c, i), sockets->fds[i]);
         sockets->fds[i] = -1;
     }
-    list_each_safe(link, &l->open)
-    {
+    list_each_safe (link, &l->open) {
         struct listener *one = container_of(link, struct listener, link);
         one->admin = is_admin(c, &one->address);
         if (!listen_is_named(c, &one->address)) listener_close(one);
@@ -355,8 +363,7 @@ void listeners_configure(struct listeners *l, struct listen_sockets *sockets)
 
 void listeners_close_sites(struct listeners *l)
 {
-    list_each_safe(link, &l->open)
-    {
+    list_each_safe (link, &l->open) {
         struct listener *one = container_of(link, struct listener, link);
         if (!one->admin) listener_close(one);
     }
@@ -365,6 +372,6 @@ void listeners_close_sites(struct listeners *l)
 void listeners_close(struct listeners *l, void (*idle)(struct listeners *l))
 {
     l->idle = idle;
-    list_each_safe(link, &l->open) listener_close(container_of(link, struct listener, link));
+    list_each_safe (link, &l->open) listener_close(container_of(link, struct listener, link));
     scope_close(&l->scope);
 }

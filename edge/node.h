@@ -30,6 +30,7 @@ struct edge {
     struct origins origins;
     struct resolver resolver;
     struct access_log access_log;
+    struct list misses; /* struct miss.link */
 
     bool draining; /* stopping: the sites' connections end */
     bool aborting; /* without waiting for what is in flight */
@@ -52,6 +53,7 @@ struct node {
     struct config *config;   /* that the edges use, held */
     struct sink *access_log; /* that they write to; NULL: none */
     struct sink *error_log;
+    char *error_path; /* where that writes: it stays so */
     bool aborting;
 };
 

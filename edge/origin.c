@@ -203,6 +203,17 @@ void origins_configure(struct origins *o, struct config *c)
     replace(o, v, c->origin_count);
 }
 
+struct origin *origins_get(struct origins *o, struct config *c, const struct config_origin *config)
+{
+    if (config->index < o->count && o->v[config->index]->config == config) {
+        return origin_hold(o->v[config->index]);
+    }
+    for (size_t i = 0; i < o->count; i++) {
+        if (slice_eq(o->v[i]->config->name, config->name)) return origin_hold(o->v[i]);
+    }
+    return new_origin(o, c, config);
+}
+
 void origins_close(struct origins *o, void (*idle)(struct origins *o))
 {
     o->closing = true;

@@ -63,6 +63,9 @@ void origins_configure(struct origins *o, struct config *c);
 /* Drops idle connections and calls idle, not from inside, once nobody holds an origin any more. */
 void origins_close(struct origins *o, void (*idle)(struct origins *o));
 
+/* The present generation's origin of that name; where it has none any more, one for this use alone. A reference for the
+ * caller. c: the generation that config is of. */
+struct origin *origins_get(struct origins *o, struct config *c, const struct config_origin *config);
 struct origin *origin_hold(struct origin *o);
 void origin_drop(struct origin **o);
 

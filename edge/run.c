@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "edge/base/clock.h"
+#include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 #include "edge/change.h"
 #include "edge/forward.h"
@@ -85,9 +86,10 @@ static struct config *read_config(const char *file, const char *origin)
 
 static bool open_error_log(struct node *n, const struct config *c)
 {
-    const char *path = c->log.error_path.n ? c->log.error_path.p : "stderr";
-    n->error_log = sink_open(path, LOG_QUEUE_BYTES);
-    if (!n->error_log) fprintf(stderr, "verge: cannot open %s: %s\n", path, strerror(errno));
+    n->error_path = xstrdup(change_error_path(c));
+    n->error_log = sink_open(n->error_path, LOG_QUEUE_BYTES);
+    if (!n->error_log)
+        fprintf(stderr, "verge: cannot open %s: %s\n", n->error_path, strerror(errno));
     return n->error_log;
 }
 
@@ -202,6 +204,7 @@ static void close_logs(struct node *n)
     log_set_sink(NULL);
     sink_close(&n->access_log, LOG_CLOSE_MS);
     sink_close(&n->error_log, LOG_CLOSE_MS);
+    free(n->error_path);
 }
 
 /* A name server that does not answer, or a mistake of ours: the process can end nevertheless, and

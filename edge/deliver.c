@@ -1,0 +1,177 @@
+#include "edge/deliver.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "cache/reader.h"
+#include "edge/forward.h"
+#include "edge/multipart.h"
+#include "protocols/http/etag.h"
+#include "protocols/http/range.h"
+
+/* ---- fields ---- */
+
+/* The stored fields as a list of the response's own, to be changed. */
+static void unfold(struct response *r, struct arena *a)
+{
+    const struct fields *stored = r->stored;
+    if (!stored) return;
+    struct fields own = { arena_alloc(a, (stored->n + 8) * sizeof *own.v), stored->n, stored->n + 8 };
+    memcpy(own.v, stored->v, stored->n * sizeof *own.v);
+    for (uint32_t i = 0; i < r->fields.n; i++) fields_add_named(&own, a, r->fields.v[i].name, r->fields.v[i].value);
+    r->fields = own;
+    r->stored = NULL;
+    r->lines = SLICE_NONE;
+}
+
+static void set(struct response *r, struct arena *a, enum field_id id, struct slice value)
+{
+    unfold(r, a);
+    fields_set(&r->fields, a, id, value);
+}
+
+static void add_age(const struct exchange *x, struct delivery *d, struct response *r, struct arena *a)
+{
+    int64_t age_s = freshness_age_ms(&d->object->freshness, x->worker->wall_ms) / 1000;
+    if (d->status.fwd != FWD_NONE && !d->status.collapsed && age_s == 0) return;
+    char text[24];
+    int n = snprintf(text, sizeof text, "%" PRId64, age_s);
+    fields_add(&r->fields, a, FIELD_AGE, arena_copy(a, slice_of(text, (size_t)n)));
+}
+
+/* Appended to what caches behind this one have said. */
+static void add_cache_status(const struct exchange *x, struct delivery *d, struct response *r, struct arena *a)
+{
+    if (d->cached) {
+        int64_t ttl_ms = freshness_ttl_ms(&d->object->freshness, x->worker->wall_ms);
+        d->status.has_ttl = true;
+        d->status.ttl_s = ttl_ms >= 0 ? (ttl_ms + 999) / 1000 : ttl_ms / 1000;
+    }
+    struct slice ours = cache_status_text(&d->status, a);
+    if (!fields_has(&d->object->head.fields, FIELD_CACHE_STATUS)) {
+        fields_add(&r->fields, a, FIELD_CACHE_STATUS, ours);
+        return;
+    }
+    struct slice before = fields_joined(&d->object->head.fields, FIELD_CACHE_STATUS, a);
+    set(r, a, FIELD_CACHE_STATUS, arena_concat(a, (struct slice[]){ before, SLICE(", "), ours }, 3));
+}
+
+/* RFC 9110 section 15.4.5: what tells of the representation's body, the client has. */
+static bool belongs_to_304(enum field_id id)
+{
+    switch (id) {
+    case FIELD_CONTENT_ENCODING:
+    case FIELD_CONTENT_LANGUAGE:
+    case FIELD_CONTENT_RANGE:
+    case FIELD_CONTENT_TYPE: return false;
+    default: return true;
+    }
+}
+
+static void make_not_modified(struct response *r, struct arena *a)
+{
+    unfold(r, a);
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < r->fields.n; i++) {
+        if (belongs_to_304(r->fields.v[i].id)) r->fields.v[kept++] = r->fields.v[i];
+    }
+    r->fields.n = kept;
+    r->status = 304;
+    r->length = LENGTH_NONE;
+}
+
+static void make_precondition_failed(struct response *r)
+{
+    *r = (struct response){ .status = 412, .length = 0 };
+}
+
+/* ---- bodies ---- */
+
+static struct body *open_reader(struct exchange *x, struct object *o, uint64_t first, uint64_t end)
+{
+    struct reader *reader = arena_new(&x->arena, struct reader);
+    reader_open(reader, o, &x->scope, first, end);
+    return &reader->body;
+}
+
+static struct body *one_range(struct exchange *x, struct object *o, struct response *r, struct range range)
+{
+    struct content_range told = { range.first, range.last, r->length };
+    set(r, &x->arena, FIELD_CONTENT_RANGE, content_range_format(told, &x->arena));
+    r->status = 206;
+    r->length = range.last - range.first + 1;
+    return open_reader(x, o, (uint64_t)range.first, (uint64_t)range.last + 1);
+}
+
+static struct body *several_ranges(struct exchange *x, struct object *o, struct response *r,
+                                   const struct ranges *ranges)
+{
+    struct multipart m;
+    uint64_t random = key_hash(slice_of((const char *)&x->began_us, sizeof x->began_us));
+    multipart_open(&m, o, ranges, r->length, &x->scope, &x->arena, random);
+    set(r, &x->arena, FIELD_CONTENT_TYPE, m.content_type);
+    r->status = 206;
+    r->length = m.length;
+    return m.body;
+}
+
+static struct body *unsatisfiable(struct exchange *x, struct response *r)
+{
+    struct content_range told = { -1, -1, r->length };
+    *r = (struct response){ .status = 416, .length = 0 };
+    fields_add(&r->fields, &x->arena, FIELD_CONTENT_RANGE, content_range_format(told, &x->arena));
+    return NULL;
+}
+
+static struct body *whole_or_ranges(struct exchange *x, struct object *o, struct response *r, bool evaluate)
+{
+    const struct field *range = fields_get(&x->request.fields, FIELD_RANGE);
+    bool asked = evaluate && range && x->request.method == METHOD_GET && r->status == 200 && r->length >= 0 &&
+                 range_condition_holds(&x->request, &o->head);
+    struct ranges ranges;
+    switch (asked ? range_parse(range->value, r->length, &ranges) : RANGE_NONE) {
+    case RANGE_UNSATISFIABLE: return unsatisfiable(x, r);
+    case RANGE_SATISFIABLE:
+        if (ranges.count == 1) return one_range(x, o, r, ranges.v[0]);
+        return several_ranges(x, o, r, &ranges);
+    case RANGE_NONE: break;
+    }
+    bool has_body = status_has_body(x->request.method, r->status) && r->length != 0;
+    return has_body ? open_reader(x, o, 0, UINT64_MAX) : NULL;
+}
+
+/* ---- the answer ---- */
+
+/* What came in chunks has a length once it is whole; trailers need the chunks all the same. */
+static int64_t length_of(const struct exchange *x, struct object *o)
+{
+    bool whole = o->head.length == LENGTH_UNKNOWN && object_state(o) == OBJECT_COMPLETE;
+    return whole && !(o->trailers.n && x->te_trailers) ? (int64_t)o->payload->end : o->head.length;
+}
+
+static enum precondition evaluate(const struct exchange *x, const struct delivery *d)
+{
+    return d->evaluate ? precondition_evaluate(&x->request, &d->object->head) : PRECONDITION_PASS;
+}
+
+void deliver(struct exchange *x, struct delivery *d)
+{
+    struct object *o = d->object;
+    struct response r = o->head;
+    r.length = length_of(x, o);
+    r.stored = &o->head.fields;
+    r.fields = (struct fields){ 0 };
+    struct body *body = NULL;
+    switch (evaluate(x, d)) {
+    case PRECONDITION_NOT_MODIFIED: make_not_modified(&r, &x->arena); break;
+    case PRECONDITION_FAILED: make_precondition_failed(&r); break;
+    case PRECONDITION_PASS: body = whole_or_ranges(x, o, &r, d->evaluate); break;
+    }
+    if (d->cached) add_age(x, d, &r, &x->arena);
+    add_cache_status(x, d, &r, &x->arena);
+    if (d->route->response_header_count) {
+        unfold(&r, &x->arena);
+        header_rules_apply(d->route->response_headers, d->route->response_header_count, &r.fields, &x->arena);
+    }
+    x->ops->respond(x, &r, body);
+}

@@ -1,0 +1,21 @@
+/* deliver: answering a request with an object: conditions, ranges, and the fields that only now are known. */
+#ifndef VERGE_EDGE_DELIVER_H
+#define VERGE_EDGE_DELIVER_H
+
+#include "cache/object.h"
+#include "edge/answer.h"
+#include "edge/config.h"
+#include "protocols/http/exchange.h"
+
+struct delivery {
+    struct object *object; /* its head is there; a reader takes references of its own */
+    const struct config_route *route;
+    struct cache_status status; /* ttl is filled in here */
+    bool cached;    /* Age is generated: it comes from the cache, or went into it */
+    bool evaluate;  /* the request's conditions and ranges are this node's to answer: the origin has not seen them */
+};
+
+/* Calls x->ops->respond. */
+void deliver(struct exchange *x, struct delivery *d);
+
+#endif

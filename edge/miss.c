@@ -1,0 +1,408 @@
+#include "edge/miss.h"
+
+#include <stdlib.h>
+
+#include "edge/base/error.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/forward.h"
+#include "edge/node.h"
+#include "protocols/http/accept.h"
+#include "protocols/http/date.h"
+#include "protocols/http/etag.h"
+
+#define ARENA_CHUNK 4096
+
+struct miss {
+    struct list link; /* of the edge's */
+    struct edge *edge;
+    struct scope scope;
+    struct arena arena;
+    enum miss_kind kind;
+    struct config *config;
+    const struct config_route *route;
+    struct request client;  /* as it was asked for: policy and Vary look at it */
+    struct request request; /* as the origin is asked */
+    struct key key;
+    struct object *object;
+    struct object *base;
+    struct miss_watch *watch;
+    struct fetch fetch;
+    struct fill fill;
+    bool ending;
+    int64_t requested_ms;
+};
+
+static struct index *index_of(const struct miss *m)
+{
+    return &m->edge->node->index;
+}
+
+/* ---- life ---- */
+
+static void on_scope_idle(struct scope *scope)
+{
+    struct miss *m = container_of(scope, struct miss, scope);
+    arena_free(&m->arena);
+    config_drop(&m->config);
+    list_remove(&m->link);
+    free(m);
+}
+
+static void end(struct miss *m)
+{
+    if (m->ending) return;
+    m->ending = true;
+    fetch_close(&m->fetch);
+    if (m->watch) m->watch->miss = NULL;
+    object_drop(&m->object);
+    object_drop(&m->base);
+    scope_close(&m->scope);
+}
+
+static void fail(struct miss *m, int error)
+{
+    if (m->kind == MISS_SHARED) index_release(index_of(m), m->object, 0);
+    object_fail(m->object, error);
+    end(m);
+}
+
+static void abort_miss(struct miss *m, int error)
+{
+    if (m->ending) return;
+    if (m->fill.object) fill_abort(&m->fill, error); /* ends the miss */
+    else fail(m, error);
+}
+
+void miss_leave(struct miss_watch *watch)
+{
+    struct miss *m = watch->miss;
+    if (!m) return;
+    watch->miss = NULL;
+    m->watch = NULL;
+    if (m->kind != MISS_SHARED && !m->fill.stored) abort_miss(m, -E_CANCELED);
+}
+
+void misses_abort(struct edge *e)
+{
+    list_each_safe(link, &e->misses) {
+        abort_miss(container_of(link, struct miss, link), -E_SHUTDOWN);
+    }
+}
+
+/* ---- what is asked ---- */
+
+static struct slice take_copy(char **at, struct slice s)
+{
+    struct slice copy = slice_of(*at, s.n);
+    *at = s.n ? mempcpy(*at, s.p, s.n) : *at;
+    return copy;
+}
+
+/* In one piece: the client's connection may end before its request does. */
+static void copy_request(struct arena *a, const struct request *from, struct request *to)
+{
+    size_t n = from->method_text.n + from->scheme.n + from->authority.n + from->target.n;
+    for (uint32_t i = 0; i < from->fields.n; i++) n += from->fields.v[i].name.n + from->fields.v[i].value.n;
+    char *at = arena_alloc(a, n);
+    *to = *from;
+    to->method_text = take_copy(&at, from->method_text);
+    to->scheme = take_copy(&at, from->scheme);
+    to->authority = take_copy(&at, from->authority);
+    to->target = take_copy(&at, from->target);
+    to->fields.v = arena_alloc(a, from->fields.n * sizeof *to->fields.v);
+    to->fields.cap = from->fields.n;
+    for (uint32_t i = 0; i < from->fields.n; i++) {
+        const struct field *f = &from->fields.v[i];
+        to->fields.v[i] = (struct field){ take_copy(&at, f->name), take_copy(&at, f->value), f->id };
+    }
+}
+
+/* RFC 9111 section 4.3.1. */
+static void make_conditional(struct miss *m)
+{
+    const struct fields *stored = &m->base->head.fields;
+    struct slice etag = fields_value(stored, FIELD_ETAG), date = fields_value(stored, FIELD_LAST_MODIFIED);
+    if (etag.n) fields_set(&m->request.fields, &m->arena, FIELD_IF_NONE_MATCH, etag);
+    if (date.n) fields_set(&m->request.fields, &m->arena, FIELD_IF_MODIFIED_SINCE, date);
+}
+
+static void drop_conditions(struct miss *m)
+{
+    fields_remove(&m->request.fields, FIELD_IF_NONE_MATCH);
+    fields_remove(&m->request.fields, FIELD_IF_MODIFIED_SINCE);
+    object_drop(&m->base);
+}
+
+static const struct fetch_ops fetch_ops;
+
+static void ask(struct miss *m, struct body *request_body, bool te_trailers)
+{
+    struct origin *o = origins_get(&m->edge->origins, m->config, m->route->origin);
+    m->requested_ms = m->edge->worker.wall_ms;
+    fetch_start(&m->fetch, &m->scope, o, &m->request, request_body, te_trailers, &fetch_ops);
+    origin_drop(&o);
+}
+
+static int prepare(struct miss *m, const struct miss_order *order)
+{
+    copy_request(&m->arena, order->request, &m->client);
+    m->key = *order->key;
+    m->key.text = arena_copy(&m->arena, order->key->text);
+    m->key.target = arena_copy(&m->arena, order->key->target);
+    struct forward forward = {
+        .config = m->config, .route = m->route, .peer = order->peer, .target = m->key.target,
+        .shared = m->kind != MISS_OPAQUE, .keep_range = order->keep_range,
+    };
+    int rc = forward_request(&forward, &m->client, &m->arena, &m->request);
+    if (rc == 0 && m->base) make_conditional(m);
+    return rc;
+}
+
+int miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch)
+{
+    struct miss *m = xcalloc(1, sizeof *m);
+    m->edge = e;
+    m->kind = order->kind;
+    m->config = config_hold(order->config);
+    m->route = order->route;
+    m->object = object_hold(order->object);
+    m->base = order->base ? object_hold(order->base) : NULL;
+    arena_init(&m->arena, ARENA_CHUNK);
+    scope_init(&m->scope, &e->worker, on_scope_idle);
+    list_append(&e->misses, &m->link);
+    int rc = prepare(m, order);
+    if (rc < 0) {
+        end(m);
+        return rc;
+    }
+    m->watch = watch;
+    if (watch) watch->miss = m;
+    ask(m, order->request_body, order->te_trailers);
+    return 0;
+}
+
+/* ---- the response is there ---- */
+
+static void tell_watch(struct miss *m, int status)
+{
+    if (!m->watch) return;
+    m->watch->status = status;
+    if (!m->fetch.server) return;
+    const struct config_server *s = m->fetch.server->config;
+    m->watch->upstream =
+        arena_printf(&m->watch->exchange->arena, "%.*s:%u", SLICE_ARGS(s->host), (unsigned)s->port);
+}
+
+static enum store_reason judge(struct miss *m, const struct response *r, struct freshness *fresh)
+{
+    enum store_reason reason = policy_store(&m->route->cache, &m->client, r, m->requested_ms,
+                                            m->edge->worker.wall_ms, fresh);
+    if (m->kind != MISS_OPAQUE) metric_add_by(METRIC_STORED, reason, 1);
+    return reason;
+}
+
+/* What this node adds to any response it forwards: its name in Via (RFC 9110 section 7.6.3), and Date where the origin has
+ * none (section 6.6.1). */
+static void sign(struct miss *m, struct response *r, enum http_version version)
+{
+    struct slice before = fields_joined(&r->fields, FIELD_VIA, &m->arena);
+    struct slice name = version == HTTP_1_0 ? SLICE("1.0 verge") : SLICE("1.1 verge");
+    struct slice parts[] = { before, SLICE(", "), name };
+    fields_set(&r->fields, &m->arena, FIELD_VIA, before.n ? arena_concat(&m->arena, parts, 3) : name);
+    if (fields_has(&r->fields, FIELD_DATE)) return;
+    char *date = arena_alloc(&m->arena, HTTP_DATE_BYTES);
+    http_date_format(m->edge->worker.wall_ms / 1000, date);
+    fields_add(&r->fields, &m->arena, FIELD_DATE, slice_of(date, HTTP_DATE_BYTES));
+}
+
+static void vary_of(struct miss *m, const struct response *r, struct slice *vary, struct slice *vary_key)
+{
+    *vary = fields_joined(&r->fields, FIELD_VARY, &m->arena);
+    *vary_key = SLICE_NONE;
+    if (vary->n) key_vary(*vary, &m->client, &m->arena, vary_key);
+}
+
+static void on_fill_ended(struct fill *f, int error)
+{
+    (void)error;
+    end(container_of(f, struct miss, fill));
+}
+
+static bool too_large(const struct miss *m, const struct response *r)
+{
+    return r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes;
+}
+
+/* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken it. */
+static void publish(struct miss *m, struct response *r, const struct freshness *fresh, bool *stored)
+{
+    struct slice vary, vary_key;
+    vary_of(m, r, &vary, &vary_key);
+    object_set_head(m->object, r, fresh, vary, vary_key, *stored);
+    if (*stored && !index_publish(index_of(m), m->object)) {
+        *stored = false;
+        object_stop_retaining(m->object);
+    }
+}
+
+static void release(struct miss *m)
+{
+    int64_t until_ms = m->edge->worker.wall_ms + m->config->cache.uncacheable_ms;
+    if (m->kind == MISS_SHARED) index_release(index_of(m), m->object, until_ms);
+}
+
+static void use_response(struct miss *m, const struct h1_response *from, struct body *body)
+{
+    struct response r = from->msg;
+    struct freshness fresh;
+    bool stored = judge(m, &r, &fresh) == STORE_OK && m->kind != MISS_OPAQUE && r.status != 206 &&
+                  !too_large(m, &r);
+    if (stored) policy_prepare_stored(&m->route->cache, &r);
+    else if (m->route->cache.surrogate_control) fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
+    sign(m, &r, from->version);
+    if (!stored) release(m);
+    publish(m, &r, &fresh, &stored);
+    if (m->watch) m->watch->stored = stored;
+    fill_start(&m->fill, index_of(m), m->object, stored, body, m->config->cache.object_max_bytes,
+               &m->scope, on_fill_ended);
+}
+
+/* ---- the response speaks of what is stored ---- */
+
+/* A new generation of a stored object: its body, and fields that update brings. */
+static struct object *freshen(struct miss *m, struct object *stored, const struct response *update,
+                              const struct request *asked)
+{
+    struct response merged;
+    struct freshness fresh;
+    policy_update_fields(&stored->head, update, &m->arena, &merged);
+    enum store_reason reason = policy_store(&m->route->cache, asked, &merged, m->requested_ms,
+                                            m->edge->worker.wall_ms, &fresh);
+    policy_prepare_stored(&m->route->cache, &merged);
+    struct slice vary, vary_key;
+    vary_of(m, &merged, &vary, &vary_key);
+    struct object *o = object_with_payload(stored, &merged, &fresh, vary, vary_key, m->object->purge_seq);
+    atomic_store_explicit(&o->hits, atomic_load(&stored->hits), memory_order_relaxed);
+    o->shareable = reason == STORE_OK;
+    if (reason == STORE_OK) index_publish(index_of(m), o);
+    else index_remove(index_of(m), stored);
+    return o;
+}
+
+static void use_validated(struct miss *m, const struct h1_response *from, struct body *body)
+{
+    struct response r = from->msg;
+    sign(m, &r, from->version);
+    struct object *o = freshen(m, m->base, &r, &m->client);
+    body_close(&body);
+    if (m->watch) m->watch->stored = o->shareable;
+    index_release(index_of(m), m->object, 0);
+    object_replace(m->object, o);
+    object_drop(&o);
+    end(m);
+}
+
+static bool may_use_stale(const struct miss *m)
+{
+    return m->base && policy_stale_if_error(&m->route->cache, &m->client, &m->base->freshness,
+                                            m->edge->worker.wall_ms);
+}
+
+static void use_stale(struct miss *m)
+{
+    index_release(index_of(m), m->object, 0);
+    object_replace(m->object, m->base);
+    end(m);
+}
+
+/* RFC 9111 section 4.3.5: what a HEAD says about the GET that is stored. */
+static void apply_head(struct miss *m, const struct response *r)
+{
+    struct object *stored = index_peek(index_of(m), &m->key, &m->client, &m->arena);
+    if (!stored) return;
+    struct request get = m->client;
+    get.method = METHOD_GET;
+    if (!policy_head_freshens(r, &stored->head)) {
+        index_remove(index_of(m), stored);
+    } else if (object_state(stored) == OBJECT_COMPLETE) {
+        struct object *o = freshen(m, stored, r, &get);
+        object_drop(&o);
+    }
+    object_drop(&stored);
+}
+
+static void invalidate_reference(struct miss *m, const struct response *r, enum field_id id)
+{
+    struct slice reference = fields_value(&r->fields, id);
+    struct key key;
+    if (reference.n && key_build_reference(&m->route->key, &m->client, reference, &m->arena, &key)) {
+        index_invalidate(index_of(m), &key);
+    }
+}
+
+/* RFC 9111 section 4.4. */
+static void invalidate(struct miss *m, const struct response *r)
+{
+    index_invalidate(index_of(m), &m->key);
+    invalidate_reference(m, r, FIELD_LOCATION);
+    invalidate_reference(m, r, FIELD_CONTENT_LOCATION);
+}
+
+/* ---- what the fetch says ---- */
+
+static bool is_server_error(int status)
+{
+    return status == 500 || (status >= 502 && status <= 504);
+}
+
+/* A 304 that does not select what was to be validated, or that nobody asked for. */
+static void use_wrong_304(struct miss *m, struct body *body)
+{
+    body_close(&body);
+    fetch_close(&m->fetch);
+    if (m->base) {
+        drop_conditions(m);
+        ask(m, NULL, false);
+    } else {
+        fail(m, -E_RESPONSE_MALFORMED);
+    }
+}
+
+static void on_head(struct fetch *f, const struct h1_response *r, struct body *body)
+{
+    struct miss *m = container_of(f, struct miss, fetch);
+    int status = r->msg.status;
+    tell_watch(m, status);
+    if (status == 304 && m->kind != MISS_OPAQUE) {
+        if (m->base && policy_304_selects(&r->msg, &m->base->head)) use_validated(m, r, body);
+        else use_wrong_304(m, body);
+        return;
+    }
+    if (is_server_error(status) && may_use_stale(m)) {
+        body_close(&body);
+        use_stale(m);
+        return;
+    }
+    if (policy_invalidates(&m->client, &r->msg)) invalidate(m, &r->msg);
+    if (m->client.method == METHOD_HEAD && status == 200) apply_head(m, &r->msg);
+    use_response(m, r, body);
+}
+
+static void on_interim(struct fetch *f, const struct response *r)
+{
+    struct miss *m = container_of(f, struct miss, fetch);
+    if (!m->watch) return;
+    struct exchange *x = m->watch->exchange;
+    x->ops->interim(x, r);
+}
+
+static void on_failed(struct fetch *f, int error)
+{
+    struct miss *m = container_of(f, struct miss, fetch);
+    tell_watch(m, 0);
+    if (error_info(error)->blame == BLAME_ORIGIN && may_use_stale(m)) use_stale(m);
+    else fail(m, error);
+}
+
+static const struct fetch_ops fetch_ops = { on_interim, on_head, on_failed };
