@@ -1,5 +1,6 @@
 /* One worker's part of the node: how it starts, changes its configuration, and stops. */
 #include "edge/admin.h"
+#include "edge/miss.h"
 #include "edge/node.h"
 #include "edge/serve.h"
 
@@ -28,6 +29,7 @@ static void on_listeners_idle(struct listeners *l)
 {
     struct edge *e = l->edge;
     access_log_flush(&e->access_log);
+    misses_abort(e);
     origins_close(&e->origins, on_origins_idle);
 }
 
@@ -98,6 +100,7 @@ void edge_start(struct worker *w)
     origins_init(&e->origins, w, &e->resolver, &e->node->origin_limits);
     access_log_init(&e->access_log, w);
     listeners_init(&e->listeners, e);
+    list_init(&e->misses);
     timer_init(&e->patience, on_patience_over);
 }
 

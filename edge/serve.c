@@ -1,0 +1,408 @@
+#include "edge/serve.h"
+
+#include "edge/base/error.h"
+#include "edge/base/log.h"
+#include "edge/base/metrics.h"
+#include "edge/deliver.h"
+#include "edge/forward.h"
+#include "edge/miss.h"
+#include "edge/node.h"
+#include "edge/upload.h"
+#include "protocols/http/value.h"
+
+#define LOOKUPS_MAX 3 /* of one request: as a joiner it may be left with nothing, or with another variant */
+
+/* A request on its way; in its exchange's arena.
+ *
+ * begin -> admit -> route -> key -> local? -> lookup -> HIT, STALE: deliver
+ *                                                    -> LEAD, VALIDATE: start a miss, wait for its object's head
+ *                                                    -> JOIN: wait for somebody else's
+ *                                                    -> PASS: start a miss of its own, wait for that
+ * head is there -> deliver, or for a joiner: look up again, pass.  */
+struct serve {
+    struct exchange *x;
+    struct edge *edge;
+    struct config *config; /* held */
+    const struct config_route *route;
+    struct key key;
+    struct cache_status status;
+    enum verdict verdict;
+    struct object *object; /* waited for, or delivered; joined while waited for */
+    struct wait wait;
+    bool waiting, joiner, opaque;
+    unsigned lookups;
+    struct miss_watch watch;
+};
+
+static struct serve *serve_of(struct exchange *x) { return x->edge; }
+
+static struct index *index_of(const struct serve *s) { return &s->edge->node->index; }
+
+static int64_t wall_ms(const struct serve *s) { return s->edge->worker.wall_ms; }
+
+/* ---- answers of the node's own ---- */
+
+static void log_failure(const struct serve *s, int error)
+{
+    const struct error_info *info = error_info(error);
+    const struct request *r = &s->x->request;
+    if (info->blame == BLAME_CLIENT) return;
+    log_event(LOG_WARNING, "%s: %.*s %.*s%.*s: %s%s%.*s", info->name, SLICE_ARGS(r->method_text),
+              SLICE_ARGS(r->authority), SLICE_ARGS(r->target), info->text, s->watch.upstream.n ? ": " : "",
+              SLICE_ARGS(s->watch.upstream));
+}
+
+static void answer_with_error(struct serve *s, int error)
+{
+    struct exchange *x = s->x;
+    struct response r;
+    struct body *body;
+    x->error = error;
+    s->verdict = VERDICT_ERROR;
+    log_failure(s, error);
+    if (error_info(error)->status == 0) {
+        x->ops->abort(x, error);
+        return;
+    }
+    answer_error(error, wall_ms(s) / 1000, &x->arena, &r, &body);
+    if (s->route) fields_add(&r.fields, &x->arena, FIELD_CACHE_STATUS, cache_status_text(&s->status, &x->arena));
+    x->ops->respond(x, &r, body);
+}
+
+/* OPTIONS * asks about the node as a whole (RFC 9110 section 9.3.7). */
+static void answer_options(struct serve *s)
+{
+    struct response r = { .status = 204, .length = LENGTH_NONE };
+    struct slice allow = SLICE("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE");
+    s->verdict = VERDICT_LOCAL;
+    fields_add(&r.fields, &s->x->arena, FIELD_ALLOW, allow);
+    s->x->ops->respond(s->x, &r, NULL);
+}
+
+/* ---- delivering ---- */
+
+static void deliver_object(struct serve *s, struct object *o, bool cached)
+{
+    struct delivery d = { .object = o, .route = s->route, .status = s->status, .cached = cached,
+                          .evaluate = !s->opaque };
+    if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
+    deliver(s->x, &d);
+}
+
+static void deliver_stored(struct serve *s, struct object *o, enum verdict verdict)
+{
+    s->verdict = verdict;
+    s->status.hit = true;
+    index_touch(index_of(s), o);
+    deliver_object(s, o, true);
+}
+
+/* ---- waiting for an object's head ---- */
+
+static void use_object(struct serve *s);
+
+static void on_head(struct wait *w)
+{
+    struct serve *s = container_of(w, struct serve, wait);
+    s->waiting = false;
+    use_object(s);
+}
+
+static void wait_for(struct serve *s, struct object *o)
+{
+    s->object = object_hold(o);
+    object_join(o);
+    wait_init(&s->wait, &s->x->scope, on_head);
+    s->waiting = object_wait_head(o, &s->wait);
+    if (!s->waiting) use_object(s);
+}
+
+static void let_go(struct serve *s)
+{
+    if (!s->object) return;
+    if (s->waiting) object_cancel_wait(s->object, &s->wait);
+    s->waiting = false;
+    object_leave(s->object);
+    object_drop(&s->object);
+}
+
+/* ---- going to the origin ---- */
+
+static struct body *request_body(struct serve *s)
+{
+    struct body *body = s->x->request_body;
+    return body ? upload_limit(body, (uint64_t)s->route->body_size_bytes, &s->x->arena) : NULL;
+}
+
+static struct miss_order order_of(struct serve *s, enum miss_kind kind, struct object *object)
+{
+    return (struct miss_order){
+        .kind = kind, .config = s->config, .route = s->route, .request = &s->x->request, .peer = s->x->peer,
+        .key = &s->key, .object = object, .te_trailers = s->x->te_trailers,
+    };
+}
+
+static void start_miss(struct serve *s, const struct miss_order *order)
+{
+    struct object *o = order->object;
+    s->watch.exchange = s->x;
+    int rc = miss_start(s->edge, order, &s->watch);
+    if (rc == 0) {
+        wait_for(s, o);
+        return;
+    }
+    if (order->kind == MISS_SHARED) index_release(index_of(s), o, 0);
+    object_fail(o, rc);
+    answer_with_error(s, rc);
+}
+
+static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason, enum verdict verdict)
+{
+    struct index *ix = index_of(s);
+    struct object *o = object_new(&s->key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
+    struct miss_order order = order_of(s, kind, o);
+    s->opaque = kind == MISS_OPAQUE;
+    s->joiner = false;
+    s->status.fwd = reason;
+    s->verdict = verdict;
+    if (s->opaque) order.request_body = request_body(s);
+    order.keep_range = true;
+    start_miss(s, &order);
+    object_drop(&o);
+}
+
+static void fetch_for_all(struct serve *s, const struct lookup_result *found)
+{
+    struct miss_order order = order_of(s, MISS_SHARED, found->pending);
+    order.base = found->object;
+    s->joiner = false;
+    s->status.fwd = found->reload    ? FWD_REQUEST :
+                    found->stale     ? FWD_STALE :
+                    found->vary_miss ? FWD_VARY_MISS :
+                                       FWD_URI_MISS;
+    s->verdict = VERDICT_MISS;
+    start_miss(s, &order);
+}
+
+static void join(struct serve *s, const struct lookup_result *found)
+{
+    s->joiner = true;
+    s->status.collapsed = true;
+    s->status.fwd = found->stale ? FWD_STALE : found->vary_miss ? FWD_VARY_MISS : FWD_URI_MISS;
+    s->verdict = VERDICT_COLLAPSED;
+    wait_for(s, found->pending);
+}
+
+/* Behind the client's back: what is stale is served, and nobody waits for the new one. */
+static void refresh(struct serve *s, struct lookup_result *found)
+{
+    struct miss_order order = order_of(s, MISS_SHARED, found->pending);
+    if (object_state(found->object) == OBJECT_COMPLETE) order.base = found->object;
+    int rc = miss_start(s->edge, &order, NULL);
+    if (rc == 0) return;
+    index_release(index_of(s), found->pending, 0);
+    object_fail(found->pending, rc);
+}
+
+/* ---- lookup ---- */
+
+static void look_up(struct serve *s)
+{
+    struct lookup_result found;
+    s->lookups++;
+    index_lookup(index_of(s), &s->key, &s->route->cache, &s->x->request, wall_ms(s), &s->x->arena, &found);
+    if (found.refresh) refresh(s, &found);
+    switch (found.verdict) {
+    case LOOKUP_HIT: deliver_stored(s, found.object, VERDICT_HIT); break;
+    case LOOKUP_STALE: deliver_stored(s, found.object, VERDICT_STALE); break;
+    case LOOKUP_VALIDATE:
+    case LOOKUP_LEAD: fetch_for_all(s, &found); break;
+    case LOOKUP_JOIN: join(s, &found); break;
+    case LOOKUP_PASS: fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS); break;
+    }
+    object_drop(&found.object);
+    object_drop(&found.pending);
+}
+
+/* Answers from what is stored, if that is possible without asking anybody. */
+static bool answer_from_stored(struct serve *s)
+{
+    const struct request *req = &s->x->request;
+    struct object *o = index_peek(index_of(s), &s->key, req, &s->x->arena);
+    enum reuse reuse = o ? policy_reuse(&s->route->cache, req, &o->freshness, wall_ms(s)) : REUSE_VALIDATE;
+    bool usable = reuse == REUSE_FRESH || reuse == REUSE_STALE;
+    if (usable) deliver_stored(s, o, reuse == REUSE_FRESH ? VERDICT_HIT : VERDICT_STALE);
+    object_drop(&o);
+    return usable;
+}
+
+/* A HEAD never leads: its response is no GET's. A range that is not stored is fetched as it is asked for: for ten bytes of
+ * a large file nobody should wait for all of it. */
+static void choose(struct serve *s)
+{
+    const struct request *req = &s->x->request;
+    bool head = req->method == METHOD_HEAD;
+    if (s->route->cache.bypass) {
+        fetch_alone(s, MISS_OPAQUE, FWD_BYPASS, VERDICT_BYPASS);
+    } else if ((!head && req->method != METHOD_GET) || s->x->request_body) {
+        fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
+    } else if (policy_only_if_cached(req)) {
+        if (!answer_from_stored(s)) answer_with_error(s, -E_ONLY_IF_CACHED);
+    } else if (head || fields_has(&req->fields, FIELD_RANGE)) {
+        if (!answer_from_stored(s)) fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    } else {
+        look_up(s);
+    }
+}
+
+/* ---- the head is there ---- */
+
+static bool same_variant(struct serve *s, const struct object *o)
+{
+    struct slice key;
+    if (o->vary.n == 0) return true;
+    return key_vary(o->vary, &s->x->request, &s->x->arena, &key) && slice_eq(key, o->vary_key);
+}
+
+/* A joiner whose object is not for it, or failed, tries again; after that it goes alone, or the failure is its own. */
+static bool try_again(struct serve *s, const struct object *o, int error)
+{
+    bool usable = !error && o->shareable && same_variant(s, o);
+    if (!s->joiner || usable || (error && s->lookups > 1)) return false;
+    bool uncacheable = !error && !o->shareable;
+    s->status.collapsed = false;
+    let_go(s);
+    if (uncacheable || s->lookups >= LOOKUPS_MAX) fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    else look_up(s);
+    return true;
+}
+
+/* It went on as another object: freshened by a 304, or the stale one because the origin failed. */
+static void use_successor(struct serve *s)
+{
+    struct object *o = object_hold(s->object->successor);
+    if (!try_again(s, o, 0)) {
+        bool stale = freshness_ttl_ms(&o->freshness, wall_ms(s)) < 0;
+        s->status.fwd_status = s->watch.status;
+        s->status.stored = s->watch.stored;
+        if (!s->joiner) s->verdict = stale ? VERDICT_STALE : VERDICT_REVALIDATED;
+        deliver_object(s, o, true);
+        let_go(s);
+    }
+    object_drop(&o);
+}
+
+static void use_object(struct serve *s)
+{
+    struct object *o = s->object;
+    enum object_state state = object_state(o);
+    if (state == OBJECT_REPLACED) {
+        use_successor(s);
+        return;
+    }
+    int error = state == OBJECT_FAILED ? o->error : 0;
+    if (try_again(s, o, error)) return;
+    if (error) {
+        let_go(s);
+        answer_with_error(s, error);
+        return;
+    }
+    s->status.fwd_status = s->watch.status;
+    s->status.stored = s->watch.stored;
+    deliver_object(s, o, o->shareable);
+    let_go(s);
+}
+
+/* ---- admission and routing ---- */
+
+/* 0, or why the request is not taken. */
+static int admit(const struct serve *s)
+{
+    const struct request *r = &s->x->request;
+    if (r->method == METHOD_CONNECT) return -E_METHOD;
+    struct slice expect = fields_value(&r->fields, FIELD_EXPECT);
+    bool met = expect.n == 0 || slice_eq_nocase(expect, SLICE("100-continue"));
+    return met ? 0 : -E_EXPECTATION;
+}
+
+static int find_route(struct serve *s)
+{
+    struct exchange *x = s->x;
+    const struct config_listen *listen = listener_address(x->peer->listener);
+    const struct config_site *site = config_find_site(s->config, listen, authority_host(x->request.authority));
+    if (!site) return -E_NO_SITE;
+    s->route = config_find_route(site, target_path(x->request.target));
+    if (!s->route) return -E_NO_ROUTE;
+    return x->request.length > s->route->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
+}
+
+static struct serve *open_serve(struct exchange *x)
+{
+    struct serve *s = arena_new(&x->arena, struct serve);
+    s->x = x;
+    s->edge = edge_of(x->worker);
+    s->config = config_hold(s->edge->config);
+    x->edge = s;
+    return s;
+}
+
+static void begin(struct exchange *x)
+{
+    struct serve *s = open_serve(x);
+    metric_add_by(METRIC_REQUESTS, x->request.version == HTTP_1_0 ? METRIC_HTTP_1_0 : METRIC_HTTP_1_1, 1);
+    int rc = admit(s);
+    if (rc == 0 && slice_eq(x->request.target, SLICE("*"))) {
+        answer_options(s);
+        return;
+    }
+    if (rc == 0) rc = find_route(s);
+    if (rc < 0) {
+        answer_with_error(s, rc);
+        return;
+    }
+    key_build(&s->route->key, &x->request, &x->arena, &s->key);
+    choose(s);
+}
+
+static void reject(struct exchange *x, int error)
+{
+    answer_with_error(open_serve(x), error);
+}
+
+/* ---- the end ---- */
+
+static void count(const struct serve *s)
+{
+    const struct exchange *x = s->x;
+    int64_t now_us = x->worker->now_us;
+    metric_add_by(METRIC_VERDICTS, s->verdict, 1);
+    metric_add_by(METRIC_RESPONSES, x->status / 100, 1);
+    if (x->error) metric_add_by(METRIC_ERRORS, -x->error, 1);
+    metric_observe_us(METRIC_REQUEST_DURATION, (uint64_t)(now_us - x->began_us));
+    if (x->first_byte_us) metric_observe_us(METRIC_FIRST_BYTE, (uint64_t)(x->first_byte_us - x->began_us));
+}
+
+static void write_log(const struct serve *s)
+{
+    if (!s->edge->access_log.sink) return;
+    struct exchange *x = s->x;
+    struct access_record record = {
+        .exchange = x,
+        .client = forward_client(s->config, x->peer, &x->request, &x->arena),
+        .verdict = verdict_name(s->verdict),
+        .upstream = s->watch.upstream,
+    };
+    access_log_write(&s->edge->access_log, &record);
+}
+
+static void end(struct exchange *x)
+{
+    struct serve *s = serve_of(x);
+    let_go(s);
+    miss_leave(&s->watch);
+    count(s);
+    write_log(s);
+    config_drop(&s->config);
+}
+
+const struct exchange_handler serve_handler = { begin, reject, end };
