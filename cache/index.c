@@ -216,6 +216,11 @@ static void refresh_stale(struct index *ix, struct index_entry *e, const struct 
     if (joined) object_drop(&out->pending);
 }
 
+static bool is_fresh(const struct object *o, int64_t now_ms)
+{
+    return o && !(o->freshness.flags & FRESH_NO_CACHE) && freshness_ttl_ms(&o->freshness, now_ms) > 0;
+}
+
 static void look_in_entry(struct index *ix, struct index_entry *e, const struct key *key,
                           const struct cache_policy *policy, const struct request *req,
                           int64_t now_ms, struct arena *arena, struct lookup_result *out)
@@ -240,7 +245,8 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
     bool has_base = o && object_state(o) == OBJECT_COMPLETE;
     if (has_base && !joined) out->object = object_hold(o);
     out->verdict = joined ? LOOKUP_JOIN : has_base ? LOOKUP_VALIDATE : LOOKUP_LEAD;
-    out->reload = o && reuse == REUSE_RELOAD;
+    bool insists = reuse == REUSE_RELOAD || is_fresh(o, now_ms); /* by more than the response demands */
+    out->reload = o && insists;
     out->stale = o && !out->reload;
 }
 

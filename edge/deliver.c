@@ -167,6 +167,10 @@ void deliver(struct exchange *x, struct delivery *d)
     case PRECONDITION_FAILED: make_precondition_failed(&r); break;
     case PRECONDITION_PASS: body = whole_or_ranges(x, o, &r, d->evaluate); break;
     }
+    for (uint32_t i = 0; d->unstored && i < d->unstored->n; i++) {
+        const struct field *f = &d->unstored->v[i];
+        fields_add_named(&r.fields, &x->arena, f->name, f->value);
+    }
     if (d->cached) add_age(x, d, &r, &x->arena);
     add_cache_status(x, d, &r, &x->arena);
     if (d->route->response_header_count) {

@@ -180,10 +180,14 @@ void forward_init(uint64_t random)
 
 /* Looks for the digits wherever they stand: a list taken apart could hide them, as when a client
  * begins it with a quotation mark that never ends. */
-static bool has_passed_here(struct slice loop)
+bool forward_is_loop(const struct request *req)
 {
-    return loop.n &&
-           memmem(loop.p, loop.n, loop_member + LOOP_MEMBER_BYTES - NODE_DIGITS, NODE_DIGITS);
+    const char *node = loop_member + LOOP_MEMBER_BYTES - NODE_DIGITS;
+    for (uint32_t i = 0; i < req->fields.n; i++) {
+        const struct field *f = &req->fields.v[i];
+        if (f->id == FIELD_CDN_LOOP && memmem(f->value.p, f->value.n, node, NODE_DIGITS)) return true;
+    }
+    return false;
 }
 
 /* The scheme is the request's rather than the connection's: it is in the cache key, and what is
@@ -199,8 +203,8 @@ static void put_lines(struct build *b)
     put_appended(b, FIELD_CDN_LOOP, slice_of(loop_member, LOOP_MEMBER_BYTES));
 }
 
-int forward_request(const struct forward *f, const struct request *from, struct arena *a,
-                    struct request *out)
+void forward_request(const struct forward *f, const struct request *from, struct arena *a,
+                     struct request *out)
 {
     *out = *from;
     out->target = f->target;
@@ -209,10 +213,8 @@ int forward_request(const struct forward *f, const struct request *from, struct 
     b.peer = peer_text(f->peer, a);
     b.trusted = config_is_trusted(f->config, f->peer->address);
     copy_fields(&b);
-    if (has_passed_here(received(&b, FIELD_CDN_LOOP))) return -E_LOOP;
     put_lines(&b);
     header_rules_apply(f->route->request_headers, f->route->request_header_count, &out->fields, a);
-    return 0;
 }
 
 void header_rules_apply(const struct header_rule *rules, size_t count, struct fields *f,

@@ -24,10 +24,11 @@ struct forward {
 
 /* Chooses this node's identity for CDN-Loop, random and different for every process. Once, at start. */
 void forward_init(uint64_t random);
-/* Fills *out; its slices live in the arena, in *from or in the configuration. 0, or -E_LOOP, where CDN-Loop tells that the
- * request has been through this very process; *out is of no use then. The authority is the origin's "host", or the client's.
- * Applies the route's request_header rules last. The length stays. */
-int forward_request(const struct forward *f, const struct request *from, struct arena *a, struct request *out);
+/* CDN-Loop names this very process (RFC 8586): the request has been through it. To be asked before a request may wait for
+ * another one, which could be itself. */
+bool forward_is_loop(const struct request *req);
+/* Fills *out; its slices live in the arena or in *from. Applies the route's request_header rules last. The length stays. */
+void forward_request(const struct forward *f, const struct request *from, struct arena *a, struct request *out);
 
 /* The client's address as text, without port: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For (in
  * its absence, the last for= in Forwarded) that is not; where all are, the first. What stands before something that is no

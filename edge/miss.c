@@ -144,7 +144,7 @@ static void ask(struct miss *m, struct body *request_body, bool te_trailers)
     origin_drop(&o);
 }
 
-static int prepare(struct miss *m, const struct miss_order *order)
+static void prepare(struct miss *m, const struct miss_order *order)
 {
     copy_request(&m->arena, order->request, &m->client);
     m->key = *order->key;
@@ -154,12 +154,11 @@ static int prepare(struct miss *m, const struct miss_order *order)
         .config = m->config, .route = m->route, .peer = order->peer, .target = m->key.target,
         .shared = m->kind != MISS_OPAQUE, .keep_range = order->keep_range,
     };
-    int rc = forward_request(&forward, &m->client, &m->arena, &m->request);
-    if (rc == 0 && m->base) make_conditional(m);
-    return rc;
+    forward_request(&forward, &m->client, &m->arena, &m->request);
+    if (m->base) make_conditional(m);
 }
 
-int miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch)
+void miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch)
 {
     struct miss *m = xcalloc(1, sizeof *m);
     m->edge = e;
@@ -171,15 +170,10 @@ int miss_start(struct edge *e, const struct miss_order *order, struct miss_watch
     arena_init(&m->arena, ARENA_CHUNK);
     scope_init(&m->scope, &e->worker, on_scope_idle);
     list_append(&e->misses, &m->link);
-    int rc = prepare(m, order);
-    if (rc < 0) {
-        end(m);
-        return rc;
-    }
+    prepare(m, order);
     m->watch = watch;
     if (watch) watch->miss = m;
     ask(m, order->request_body, order->te_trailers);
-    return 0;
 }
 
 /* ---- the response is there ---- */
@@ -229,9 +223,32 @@ static void on_fill_ended(struct fill *f, int error)
     end(container_of(f, struct miss, fill));
 }
 
-static bool too_large(const struct miss *m, const struct response *r)
+static bool may_be_stored(const struct miss *m, const struct response *r)
 {
-    return r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes;
+    bool too_large = r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes;
+    return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && r->status != 206 && !too_large;
+}
+
+/* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets it. */
+static void tell_unstored(struct miss *m, const struct fields *all, const struct fields *stored)
+{
+    if (!m->watch || all->n == stored->n) return;
+    struct arena *a = &m->watch->exchange->arena;
+    for (uint32_t i = 0, kept = 0; i < all->n; i++) {
+        const struct field *f = &all->v[i];
+        if (kept < stored->n && stored->v[kept].value.p == f->value.p) kept++;
+        else if (f->id != FIELD_AGE && f->id != FIELD_SURROGATE_CONTROL)
+            fields_add_named(&m->watch->unstored, a, arena_copy(a, f->name), arena_copy(a, f->value));
+    }
+}
+
+static void prepare_stored(struct miss *m, struct response *r)
+{
+    struct fields all = r->fields;
+    all.v = arena_alloc(&m->arena, all.n * sizeof *all.v);
+    memcpy(all.v, r->fields.v, all.n * sizeof *all.v);
+    policy_prepare_stored(&m->route->cache, r);
+    tell_unstored(m, &all, &r->fields);
 }
 
 /* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken it. */
@@ -256,9 +273,8 @@ static void use_response(struct miss *m, const struct h1_response *from, struct 
 {
     struct response r = from->msg;
     struct freshness fresh;
-    bool stored = judge(m, &r, &fresh) == STORE_OK && m->kind != MISS_OPAQUE && r.status != 206 &&
-                  !too_large(m, &r);
-    if (stored) policy_prepare_stored(&m->route->cache, &r);
+    bool stored = judge(m, &r, &fresh) == STORE_OK && may_be_stored(m, &r);
+    if (stored) prepare_stored(m, &r);
     else if (m->route->cache.surrogate_control) fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
     sign(m, &r, from->version);
     if (!stored) release(m);
@@ -356,17 +372,13 @@ static bool is_server_error(int status)
     return status == 500 || (status >= 502 && status <= 504);
 }
 
-/* A 304 that does not select what was to be validated, or that nobody asked for. */
-static void use_wrong_304(struct miss *m, struct body *body)
+/* A 304 that does not select what was to be validated: asked again, for all of it. */
+static void ask_without_conditions(struct miss *m, struct body *body)
 {
     body_close(&body);
     fetch_close(&m->fetch);
-    if (m->base) {
-        drop_conditions(m);
-        ask(m, NULL, false);
-    } else {
-        fail(m, -E_RESPONSE_MALFORMED);
-    }
+    drop_conditions(m);
+    ask(m, NULL, false);
 }
 
 static void on_head(struct fetch *f, const struct h1_response *r, struct body *body)
@@ -374,9 +386,9 @@ static void on_head(struct fetch *f, const struct h1_response *r, struct body *b
     struct miss *m = container_of(f, struct miss, fetch);
     int status = r->msg.status;
     tell_watch(m, status);
-    if (status == 304 && m->kind != MISS_OPAQUE) {
-        if (m->base && policy_304_selects(&r->msg, &m->base->head)) use_validated(m, r, body);
-        else use_wrong_304(m, body);
+    if (status == 304 && m->base) {
+        if (policy_304_selects(&r->msg, &m->base->head)) use_validated(m, r, body);
+        else ask_without_conditions(m, body);
         return;
     }
     if (is_server_error(status) && may_use_stale(m)) {

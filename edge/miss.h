@@ -27,6 +27,7 @@ struct miss_watch {
     int status;                /* the origin's; 0: none */
     bool stored;
     struct slice upstream;     /* the server asked last, in the exchange's arena */
+    struct fields unstored;    /* what this response has for its client alone and the object does not, likewise */
 };
 
 /* What is to be fetched; everything but the objects is borrowed during the call. */
@@ -44,8 +45,8 @@ struct miss_order {
     bool te_trailers;
 };
 
-/* Starts. watch may be NULL. 0, or -E_LOOP with nothing started: the object is still PENDING. */
-int miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch);
+/* Starts. watch may be NULL. */
+void miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch);
 /* The client is gone or answered. What is only for it ends. Harmless where the miss has ended. */
 void miss_leave(struct miss_watch *watch);
 

@@ -84,7 +84,7 @@ static void answer_options(struct serve *s)
 static void deliver_object(struct serve *s, struct object *o, bool cached)
 {
     struct delivery d = { .object = o, .route = s->route, .status = s->status, .cached = cached,
-                          .evaluate = !s->opaque };
+                          .unstored = &s->watch.unstored, .evaluate = !s->opaque };
     if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
     deliver(s->x, &d);
 }
@@ -144,16 +144,9 @@ static struct miss_order order_of(struct serve *s, enum miss_kind kind, struct o
 
 static void start_miss(struct serve *s, const struct miss_order *order)
 {
-    struct object *o = order->object;
     s->watch.exchange = s->x;
-    int rc = miss_start(s->edge, order, &s->watch);
-    if (rc == 0) {
-        wait_for(s, o);
-        return;
-    }
-    if (order->kind == MISS_SHARED) index_release(index_of(s), o, 0);
-    object_fail(o, rc);
-    answer_with_error(s, rc);
+    miss_start(s->edge, order, &s->watch);
+    wait_for(s, order->object);
 }
 
 static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason, enum verdict verdict)
@@ -198,10 +191,7 @@ static void refresh(struct serve *s, struct lookup_result *found)
 {
     struct miss_order order = order_of(s, MISS_SHARED, found->pending);
     if (object_state(found->object) == OBJECT_COMPLETE) order.base = found->object;
-    int rc = miss_start(s->edge, &order, NULL);
-    if (rc == 0) return;
-    index_release(index_of(s), found->pending, 0);
-    object_fail(found->pending, rc);
+    miss_start(s->edge, &order, NULL);
 }
 
 /* ---- lookup ---- */
@@ -320,6 +310,7 @@ static int admit(const struct serve *s)
 {
     const struct request *r = &s->x->request;
     if (r->method == METHOD_CONNECT) return -E_METHOD;
+    if (forward_is_loop(r)) return -E_LOOP;
     struct slice expect = fields_value(&r->fields, FIELD_EXPECT);
     bool met = expect.n == 0 || slice_eq_nocase(expect, SLICE("100-continue"));
     return met ? 0 : -E_EXPECTATION;

@@ -194,15 +194,27 @@ static void reset_for_request(struct h1_client *c, const struct request *r, void
     c->requests++;
 }
 
+/* Methods whose requests usually have one say so when it is empty (RFC 9110 section 8.6). */
+static bool expects_body(enum method m)
+{
+    return m == METHOD_POST || m == METHOD_PUT || m == METHOD_PATCH;
+}
+
+static void choose_framing(const struct request *r, const struct body *body, struct h1_framing *framing)
+{
+    framing->length = body ? r->length : 0;
+    if (body) framing->body = r->length >= 0 ? H1_BODY_LENGTH : H1_BODY_CHUNKED;
+    else framing->body = r->length == 0 || expects_body(r->method) ? H1_BODY_LENGTH : H1_BODY_NONE;
+}
+
 bool h1_client_request(struct h1_client *c, const struct request *r, struct body *body,
                        bool te_trailers, void *user)
 {
     CHECK(c->state == CLIENT_IDLE);
     if (c->requests && (c->conn.read_ended || !silent(c))) return false;
     reset_for_request(c, r, user);
-    struct h1_framing framing = { .length = r->length, .te_trailers = te_trailers };
-    framing.body = !body ? H1_BODY_NONE : r->length >= 0 ? H1_BODY_LENGTH : H1_BODY_CHUNKED;
-    if (!body && r->length == 0) framing.body = H1_BODY_LENGTH;
+    struct h1_framing framing = { .te_trailers = te_trailers };
+    choose_framing(r, body, &framing);
     h1_sender_start(&c->request, &c->conn, body, framing.body, framing.length, on_more);
     c->request.trailers = true;
     char *to = conn_reserve(&c->conn, h1_request_size(r, &framing));

@@ -130,7 +130,7 @@ static void accept_request(struct h1_server *s, const struct h1_request *r, size
     x->request = r->msg;
     if (r->msg.scheme.n == 0) x->request.scheme = s->peer.secure ? SLICE("https") : SLICE("http");
     x->te_trailers = r->te_trailers;
-    s->keep_alive = r->keep_alive;
+    s->keep_alive = r->keep_alive && r->msg.method != METHOD_CONNECT; /* what follows may be no HTTP */
     s->head_block = block_hold(s->in);
     h1_consume(s, head_bytes);
     h1_open_request_body(s, r);

@@ -95,7 +95,7 @@ def test_a_target_is_not_touched(origin, client, target):
 def test_a_loop_is_found(origin, start):
     """A node whose origin is itself."""
     config = """
-        origin app { server 127.0.0.1:$port; }
+        origin app { server 127.0.0.1:$port; keepalive 0; }
         site * { listen 127.0.0.1:$port; route * { origin app; } }
         admin { listen 127.0.0.1:$admin_port; }"""
     assert start(config=config).client.get("/").status == 508

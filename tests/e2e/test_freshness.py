@@ -19,7 +19,8 @@ RULES = {
     "s-maxage before max-age": ([("Cache-Control", "max-age=1, s-maxage=60")], 60),
     "s-maxage of zero": ([("Cache-Control", "max-age=60, s-maxage=0")], None),
     "max-age before Expires":
-        ([("Cache-Control", "max-age=60"), *expires("Mon, 01 Jan 2024 01:00:00 GMT")], 60),
+        ([("Cache-Control", "max-age=60"), ("Expires", "Mon, 01 Jan 2024 01:00:00 GMT")], 60),
+    "an old Date counts as age": ([("Cache-Control", "max-age=60"), DATE], None),
     "two lines": ([("Cache-Control", "public"), ("Cache-Control", "max-age=60")], 60),
     "CDN-Cache-Control first":
         ([("CDN-Cache-Control", "max-age=60"), ("Cache-Control", "no-store")], 60),

@@ -87,7 +87,7 @@ def test_a_304_for_another_version_does_not_freshen(origin, client):
     assert client.get("/").body == b"new"
 
 
-@pytest.mark.parametrize("directive", ["must-revalidate", "proxy-revalidate", "s-maxage=1"])
+@pytest.mark.parametrize("directive", ["must-revalidate", "proxy-revalidate"])
 def test_where_it_must_be_validated_a_dead_origin_is_an_error(origin, client, directive):
     origin.on("/", Reply(headers={"Cache-Control": f"max-age=1, {directive}, stale-if-error=60"}))
     client.get("/")

@@ -141,7 +141,9 @@ class Origin:
     # -- scripting
 
     def on(self, path, *answers):
-        self.answers[path] = list(answers)
+        with self.lock:
+            self.answers[path] = list(answers)
+            self.seen.pop(path, None)
 
     def gate(self):
         """An event for answers to wait at, opened at the end whatever happens."""

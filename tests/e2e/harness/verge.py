@@ -11,6 +11,7 @@ from string import Template
 
 from .client import Client
 from .util import BUILD, DEADLINE_S, eventually, free_port
+from .wire import Truncated
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = os.environ.get("VERGE", str(ROOT / "build" / BUILD / "verge"))
@@ -85,7 +86,7 @@ class Verge:
         assert code is None, f"ended with {code} at start:\n{self.error_log.read_text()}"
         try:
             return self.admin("/healthz").status == 200
-        except ConnectionError:
+        except (ConnectionError, Truncated):
             return False
 
     def signal(self, number):
