@@ -94,13 +94,15 @@ static struct body *open_reader(struct exchange *x, struct object *o, uint64_t f
     return &reader->body;
 }
 
-static struct body *one_range(struct exchange *x, struct object *o, struct response *r, struct range range)
+static struct body *one_range(struct exchange *x, const struct delivery *d, struct response *r,
+                              struct range range)
 {
     struct content_range told = { range.first, range.last, r->length };
+    int64_t base = d->part ? d->part->first : 0;
     set(r, &x->arena, FIELD_CONTENT_RANGE, content_range_format(told, &x->arena));
     r->status = 206;
     r->length = range.last - range.first + 1;
-    return open_reader(x, o, (uint64_t)range.first, (uint64_t)range.last + 1);
+    return open_reader(x, d->object, (uint64_t)(range.first - base), (uint64_t)(range.last - base) + 1);
 }
 
 static struct body *several_ranges(struct exchange *x, struct object *o, struct response *r,
@@ -123,16 +125,17 @@ static struct body *unsatisfiable(struct exchange *x, struct response *r)
     return NULL;
 }
 
-static struct body *whole_or_ranges(struct exchange *x, struct object *o, struct response *r, bool evaluate)
+static struct body *whole_or_ranges(struct exchange *x, const struct delivery *d, struct response *r)
 {
+    struct object *o = d->object;
     const struct field *range = fields_get(&x->request.fields, FIELD_RANGE);
-    bool asked = evaluate && range && x->request.method == METHOD_GET && r->status == 200 && r->length >= 0 &&
+    bool asked = d->evaluate && range && x->request.method == METHOD_GET && r->status == 200 && r->length >= 0 &&
                  range_condition_holds(&x->request, &o->head);
     struct ranges ranges;
     switch (asked ? range_parse(range->value, r->length, &ranges) : RANGE_NONE) {
     case RANGE_UNSATISFIABLE: return unsatisfiable(x, r);
     case RANGE_SATISFIABLE:
-        if (ranges.count == 1) return one_range(x, o, r, ranges.v[0]);
+        if (ranges.count == 1) return one_range(x, d, r, ranges.v[0]);
         return several_ranges(x, o, r, &ranges);
     case RANGE_NONE: break;
     }
@@ -158,14 +161,15 @@ void deliver(struct exchange *x, struct delivery *d)
 {
     struct object *o = d->object;
     struct response r = o->head;
-    r.length = length_of(x, o);
+    r.length = d->part ? d->part->length : length_of(x, o);
+    if (d->part) r.status = 200; /* as if it were whole: the range asked for lies within the part */
     r.stored = &o->head.fields;
     r.fields = (struct fields){ 0 };
     struct body *body = NULL;
     switch (evaluate(x, d)) {
     case PRECONDITION_NOT_MODIFIED: make_not_modified(&r, &x->arena); break;
     case PRECONDITION_FAILED: make_precondition_failed(&r); break;
-    case PRECONDITION_PASS: body = whole_or_ranges(x, o, &r, d->evaluate); break;
+    case PRECONDITION_PASS: body = whole_or_ranges(x, d, &r); break;
     }
     for (uint32_t i = 0; d->unstored && i < d->unstored->n; i++) {
         const struct field *f = &d->unstored->v[i];

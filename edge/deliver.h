@@ -6,12 +6,14 @@
 #include "edge/answer.h"
 #include "edge/config.h"
 #include "protocols/http/exchange.h"
+#include "protocols/http/range.h"
 
 struct delivery {
     struct object *object; /* its head is there; a reader takes references of its own */
     const struct config_route *route;
     struct cache_status status; /* ttl is filled in here */
     const struct fields *unstored; /* for this client alone, besides the object's; NULL: none */
+    const struct content_range *part; /* the object is this part of the representation; NULL: all of it */
     bool cached;    /* Age is generated: it comes from the cache, or went into it */
     bool evaluate;  /* the request's conditions and ranges are this node's to answer: the origin has not seen them */
 };

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache/parts.h"
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
@@ -29,6 +30,7 @@ struct miss {
     struct miss_watch *watch;
     struct fetch fetch;
     struct fill fill;
+    bool is_part; /* a 206 that is kept */
     bool ending;
     int64_t requested_ms;
 };
@@ -80,7 +82,7 @@ void miss_leave(struct miss_watch *watch)
     if (!m) return;
     watch->miss = NULL;
     m->watch = NULL;
-    if (m->kind != MISS_SHARED && !m->fill.stored) abort_miss(m, -E_CANCELED);
+    if (m->kind != MISS_SHARED && !m->fill.stored && !m->is_part) abort_miss(m, -E_CANCELED);
 }
 
 void misses_abort(struct edge *e)
@@ -217,16 +219,20 @@ static void vary_of(struct miss *m, const struct response *r, struct slice *vary
     if (vary->n) key_vary(*vary, &m->client, &m->arena, vary_key);
 }
 
+/* A part is stored when it is there: until then nobody can be given it. */
 static void on_fill_ended(struct fill *f, int error)
 {
-    (void)error;
-    end(container_of(f, struct miss, fill));
+    struct miss *m = container_of(f, struct miss, fill);
+    if (m->is_part && !error) {
+        parts_store(index_of(m), &m->key, m->object, &m->client, &m->scope, &m->arena);
+    }
+    end(m);
 }
 
 static bool may_be_stored(const struct miss *m, const struct response *r)
 {
     bool too_large = r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes;
-    return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && r->status != 206 && !too_large;
+    return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && !too_large;
 }
 
 /* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets it. */
@@ -257,7 +263,8 @@ static void publish(struct miss *m, struct response *r, const struct freshness *
     struct slice vary, vary_key;
     vary_of(m, r, &vary, &vary_key);
     object_set_head(m->object, r, fresh, vary, vary_key, *stored);
-    if (*stored && !index_publish(index_of(m), m->object)) {
+    m->is_part = *stored && r->status == 206;
+    if (*stored && !m->is_part && !index_publish(index_of(m), m->object)) {
         *stored = false;
         object_stop_retaining(m->object);
     }
@@ -280,7 +287,7 @@ static void use_response(struct miss *m, const struct h1_response *from, struct 
     if (!stored) release(m);
     publish(m, &r, &fresh, &stored);
     if (m->watch) m->watch->stored = stored;
-    fill_start(&m->fill, index_of(m), m->object, stored, body, m->config->cache.object_max_bytes,
+    fill_start(&m->fill, index_of(m), m->object, stored && !m->is_part, body, m->config->cache.object_max_bytes,
                &m->scope, on_fill_ended);
 }
 
@@ -348,19 +355,27 @@ static void apply_head(struct miss *m, const struct response *r)
     object_drop(&stored);
 }
 
+static void invalidate_key(struct miss *m, const struct key *key)
+{
+    struct key parts;
+    index_invalidate(index_of(m), key);
+    parts_key(key, &m->arena, &parts);
+    index_invalidate(index_of(m), &parts);
+}
+
 static void invalidate_reference(struct miss *m, const struct response *r, enum field_id id)
 {
     struct slice reference = fields_value(&r->fields, id);
     struct key key;
     if (reference.n && key_build_reference(&m->route->key, &m->client, reference, &m->arena, &key)) {
-        index_invalidate(index_of(m), &key);
+        invalidate_key(m, &key);
     }
 }
 
 /* RFC 9111 section 4.4. */
 static void invalidate(struct miss *m, const struct response *r)
 {
-    index_invalidate(index_of(m), &m->key);
+    invalidate_key(m, &m->key);
     invalidate_reference(m, r, FIELD_LOCATION);
     invalidate_reference(m, r, FIELD_CONTENT_LOCATION);
 }

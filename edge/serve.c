@@ -1,5 +1,6 @@
 #include "edge/serve.h"
 
+#include "cache/parts.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
 #include "edge/base/metrics.h"
@@ -29,6 +30,7 @@ struct serve {
     enum verdict verdict;
     struct object *object; /* waited for, or delivered; joined while waited for */
     struct wait wait;
+    const struct content_range *part; /* which the object is, while it is delivered; NULL: all */
     bool waiting, joiner, opaque;
     unsigned lookups;
     struct miss_watch watch;
@@ -84,7 +86,7 @@ static void answer_options(struct serve *s)
 static void deliver_object(struct serve *s, struct object *o, bool cached)
 {
     struct delivery d = { .object = o, .route = s->route, .status = s->status, .cached = cached,
-                          .unstored = &s->watch.unstored, .evaluate = !s->opaque };
+                          .unstored = &s->watch.unstored, .part = s->part, .evaluate = !s->opaque };
     if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
     deliver(s->x, &d);
 }
@@ -226,6 +228,24 @@ static bool answer_from_stored(struct serve *s)
     return usable;
 }
 
+static bool answer_from_parts(struct serve *s)
+{
+    struct content_range part;
+    struct object *o = parts_find(index_of(s), &s->key, &s->route->cache, &s->x->request, wall_ms(s),
+                                  &s->x->arena, &part);
+    if (!o) return false;
+    s->part = &part;
+    deliver_stored(s, o, VERDICT_HIT);
+    object_drop(&o);
+    return true;
+}
+
+static void serve_range(struct serve *s)
+{
+    if (answer_from_stored(s) || answer_from_parts(s)) return;
+    fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+}
+
 /* A HEAD never leads: its response is no GET's. A range that is not stored is fetched as it is asked for: for ten bytes of
  * a large file nobody should wait for all of it. */
 static void choose(struct serve *s)
@@ -238,7 +258,9 @@ static void choose(struct serve *s)
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
     } else if (policy_only_if_cached(req)) {
         if (!answer_from_stored(s)) answer_with_error(s, -E_ONLY_IF_CACHED);
-    } else if (head || fields_has(&req->fields, FIELD_RANGE)) {
+    } else if (!head && fields_has(&req->fields, FIELD_RANGE)) {
+        serve_range(s);
+    } else if (head) {
         if (!answer_from_stored(s)) fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
     } else {
         look_up(s);
