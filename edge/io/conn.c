@@ -18,6 +18,7 @@ struct conn_out {
     struct block *tail;  /* small writes go here; the last span may still grow in it */
     size_t tail_at;
     bool sending;
+    unsigned in_flight; /* of spans, while sending */
     struct iovec iov[CONN_SPANS];
     struct msghdr message;
 };
@@ -135,23 +136,25 @@ bool conn_has_room(const struct conn *c)
 
 size_t conn_queued_bytes(const struct conn *c) { return c->out ? c->out->queued_bytes : 0; }
 
+/* The last span grows if it ends where the new bytes begin and is not being sent: what a send was given may not change
+ * under it. */
+static bool extends_last(const struct conn_out *out)
+{
+    if (out->count == 0 || (out->sending && out->count <= out->in_flight)) return false;
+    const struct span *last = &out->spans[out->count - 1];
+    return last->block == out->tail && last->at + last->n == out->tail_at;
+}
+
 char *conn_reserve(struct conn *c, size_t n)
 {
     struct conn_out *out = out_of(c);
-    if (out->tail && out->tail->size_bytes - out->tail_at >= n) return out->tail->data + out->tail_at;
-    worker_block_put(c->worker, &out->tail);
-    out->tail = n <= WORKER_BLOCK_BYTES ? worker_block(c->worker) : block_new(n);
-    out->tail_at = 0;
-    return out->tail && out->count < CONN_SPANS ? out->tail->data : NULL;
-}
-
-/* The last span grows if it ends where the new bytes begin and is not being sent: a span's length is read when the send
- * is made, so it may not change under it. */
-static bool extends_last(const struct conn_out *out)
-{
-    if (out->count == 0 || (out->sending && out->count == 1)) return false;
-    const struct span *last = &out->spans[out->count - 1];
-    return last->block == out->tail && last->at + last->n == out->tail_at && !out->sending;
+    if (!out->tail || out->tail->size_bytes - out->tail_at < n) {
+        worker_block_put(c->worker, &out->tail);
+        out->tail = n <= WORKER_BLOCK_BYTES ? worker_block(c->worker) : block_new(n);
+        out->tail_at = 0;
+    }
+    if (!out->tail || (out->count == CONN_SPANS && !extends_last(out))) return NULL;
+    return out->tail->data + out->tail_at;
 }
 
 void conn_commit(struct conn *c, size_t n)
@@ -170,7 +173,7 @@ void conn_commit(struct conn *c, size_t n)
 bool conn_write(struct conn *c, struct slice bytes)
 {
     char *to = conn_reserve(c, bytes.n);
-    if (!to || (c->out->count == CONN_SPANS && !extends_last(c->out))) return false;
+    if (!to) return false;
     memcpy(to, bytes.p, bytes.n);
     conn_commit(c, bytes.n);
     return true;
@@ -203,7 +206,7 @@ void conn_flush(struct conn *c)
     struct conn_out *out = c->out;
     if (!out || out->sending || out->count == 0) return;
     out->sending = true;
-    unsigned n = fill_iov(out);
+    unsigned n = out->in_flight = fill_iov(out);
     if (n == 1) {
         op_send(c->worker, &c->send_op, c->fd, out->iov[0].iov_base, out->iov[0].iov_len);
         return;

@@ -176,7 +176,7 @@ static void ready(struct h1_server *s)
     if (s->requests && !s->keep_alive) {
         if (queued == 0) linger(s);
         else h1_watch_client(s);
-    } else if (queued > OUTPUT_MAX) {
+    } else if (queued > OUTPUT_MAX || !conn_has_room(&s->conn)) {
         h1_watch_client(s);
     } else if (!next_request(s)) {
         wait_for_request(s);

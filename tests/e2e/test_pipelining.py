@@ -63,3 +63,12 @@ def test_an_error_ends_the_row(origin, client):
     assert [connection.response().status for _ in range(2)] == [200, 400]
     assert connection.ended()
     assert origin.count("/third") == 0
+
+
+def test_many_answers_without_bodies_at_once(origin, client):
+    origin.on("/", fresh(b"body"))
+    client.get("/")
+    connection = client.connect()
+    connection.send(b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n" +
+                    (b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n") * 1999)
+    assert {connection.response("HEAD").status for _ in range(2000)} == {200}
