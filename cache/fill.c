@@ -39,13 +39,7 @@ static void stop_storing(struct fill *f)
 {
     f->stored = false;
     index_remove(f->index, f->object);
-    object_stop_retaining(f->object);
-}
-
-static bool over_budget(const struct index *ix)
-{
-    size_t used = atomic_load_explicit(&ix->budget.used_bytes, memory_order_relaxed);
-    return used > atomic_load_explicit(&ix->budget.limit_bytes, memory_order_relaxed);
+    object_stop_retaining(f->object, 2 * f->object_max_bytes);
 }
 
 static void take(struct fill *f, struct span *s)
@@ -54,7 +48,7 @@ static void take(struct fill *f, struct span *s)
     object_append(f->object, s);
     if (!f->stored) return;
     if (fits) index_make_room(f->index);
-    if (!fits || over_budget(f->index)) stop_storing(f);
+    if (!fits || index_over_budget(f->index)) stop_storing(f);
 }
 
 static void flow(struct fill *f)

@@ -14,14 +14,15 @@ struct fill {
     struct object *object;
     struct body *body;
     size_t object_max_bytes;
-    bool stored; /* the object is in the index, and shall stay there when it is whole */
+    bool stored; /* the object is kept, and is or will be in the index; the owner may look at this when it has ended */
     bool ready;  /* the body said so, or was never asked */
     struct wait room, abandoned;
     /* Once, possibly from inside fill_start: body and object are let go of. 0, or why the object failed. */
     void (*ended)(struct fill *f, int error);
 };
 
-/* object: FILLING, held by the fill until its end. stored: it was published. Takes the body. */
+/* object: FILLING, held by the fill until its end. stored: it was published, or will be
+ * when it is whole. Takes the body. */
 void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored, struct body *body,
                 size_t object_max_bytes, struct scope *scope, void (*ended)(struct fill *f, int error));
 /* Ends it now with that error; ended is called. */

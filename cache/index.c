@@ -97,12 +97,13 @@ static struct index_entry *add_entry(struct index *ix, struct index_shard *s, co
     }
     struct index_entry *e = xcalloc(1, sizeof *e), **bucket = bucket_of(s, key->hash);
     e->hash = key->hash;
+    e->purged = s->forgotten_purge;
     e->text = copy_of(key->text);
     e->position = s->entry_count;
     s->entries[s->entry_count++] = e;
     e->next = *bucket;
     *bucket = e;
-    atomic_fetch_add_explicit(&ix->budget.used_bytes, entry_cost(e), memory_order_relaxed);
+    budget_charge(&ix->budget, entry_cost(e));
     return e;
 }
 
@@ -121,7 +122,8 @@ static void remove_entry(struct index *ix, struct index_shard *s, struct index_e
     struct index_entry *last = s->entries[--s->entry_count];
     s->entries[e->position] = last;
     last->position = e->position;
-    atomic_fetch_sub_explicit(&ix->budget.used_bytes, entry_cost(e), memory_order_relaxed);
+    budget_refund(&ix->budget, entry_cost(e));
+    if (e->purged > s->forgotten_purge) s->forgotten_purge = e->purged;
     free((char *)e->text.p);
     free((char *)e->vary.p);
     free(e->variants);
@@ -339,6 +341,7 @@ void index_release(struct index *ix, struct object *pending, int64_t until_ms)
     if (until_ms) e->pass_until_ms = until_ms;
     tidy_entry(ix, s, e);
     pthread_mutex_unlock(&s->lock);
+    index_make_room(ix); /* what is remembered costs as well */
 }
 
 void index_remove(struct index *ix, struct object *o)
@@ -363,10 +366,13 @@ unsigned index_invalidate(struct index *ix, const struct key *key)
     struct index_shard *s = shard_of(ix, key->hash);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, key);
+    uint64_t seq = atomic_fetch_add(&ix->purge_seq, 1) + 1;
     if (e) {
-        e->purged = atomic_fetch_add(&ix->purge_seq, 1) + 1;
+        e->purged = seq;
         while (e->variant_count) take_variant(e, e->variant_count - 1, &removed);
         tidy_entry(ix, s, e);
+    } else {
+        s->forgotten_purge = seq;
     }
     pthread_mutex_unlock(&s->lock);
     metric_add(METRIC_CACHE_INVALIDATIONS, removed.n);
@@ -438,7 +444,7 @@ static void evict_one(struct index *ix, struct index_shard *s)
     drop_removed(&removed);
 }
 
-static bool over_budget(const struct index *ix)
+bool index_over_budget(const struct index *ix)
 {
     return atomic_load_explicit(&ix->budget.used_bytes, memory_order_relaxed) > ix->budget.limit_bytes;
 }
@@ -446,7 +452,7 @@ static bool over_budget(const struct index *ix)
 void index_make_room(struct index *ix)
 {
     static _Thread_local unsigned shard;
-    for (int i = 0; i < EVICT_ROUNDS && over_budget(ix); i++) {
+    for (int i = 0; i < EVICT_ROUNDS && index_over_budget(ix); i++) {
         evict_one(ix, &ix->shards[shard++ % INDEX_SHARDS]);
     }
 }

@@ -20,6 +20,9 @@ struct index_shard {
     struct index_entry **entries; /* the same ones in no order, for sampling */
     size_t entry_count, entry_capacity;
     uint64_t random;
+    /* The last invalidation whose key has no entry (any more). A fetch made alone has none either, so one that began before it
+     * is not stored, whatever its key: better a miss too many than what was invalidated. */
+    uint64_t forgotten_purge;
 };
 
 /* The cache: index, budget and the sequence that purges number. One per process. */
@@ -81,5 +84,6 @@ unsigned index_invalidate(struct index *ix, const struct key *key);
 void index_touch(struct index *ix, struct object *o);
 /* Evicts until the budget holds, as far as a bounded effort gets. */
 void index_make_room(struct index *ix);
+bool index_over_budget(const struct index *ix);
 
 #endif

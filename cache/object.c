@@ -9,16 +9,32 @@
 #include "edge/base/metrics.h"
 #include "edge/io/worker.h"
 
+#define GATHER_MAX         1024 /* pieces of a body up to that size are copied behind one another */
+#define GATHER_BLOCK_BYTES (16 * 1024)
+#define WINDOW_LEAST       (64 * 1024) /* while the budget is exceeded */
+
 /* ---- accounting ---- */
+
+void budget_charge(struct budget *b, size_t bytes)
+{
+    atomic_fetch_add_explicit(&b->used_bytes, bytes, memory_order_relaxed);
+    metric_add(METRIC_CACHE_BYTES, (int64_t)bytes);
+}
+
+void budget_refund(struct budget *b, size_t bytes)
+{
+    atomic_fetch_sub_explicit(&b->used_bytes, bytes, memory_order_relaxed);
+    metric_add(METRIC_CACHE_BYTES, -(int64_t)bytes);
+}
 
 static void charge(struct object *o, size_t bytes)
 {
-    if (o->budget) atomic_fetch_add_explicit(&o->budget->used_bytes, bytes, memory_order_relaxed);
+    if (bytes) budget_charge(o->budget, bytes);
 }
 
 static void refund(struct object *o, size_t bytes)
 {
-    if (o->budget) atomic_fetch_sub_explicit(&o->budget->used_bytes, bytes, memory_order_relaxed);
+    if (bytes) budget_refund(o->budget, bytes);
 }
 
 static size_t fixed_cost(const struct object *o)
@@ -62,6 +78,30 @@ static size_t payload_drop(struct payload *p)
     return cost;
 }
 
+/* Small pieces, such as many chunks, are copied behind one another: a row of crumbs would hold a block for each and be slow
+ * to walk. */
+static bool gather(struct payload *p, const struct span *s)
+{
+    struct span *last = p->count ? &p->segments[p->count - 1] : NULL;
+    bool fits = p->gathering && last->block == p->gathering &&
+                last->at + last->n + s->n <= p->gathering->size_bytes;
+    if (!fits) return false;
+    memcpy(p->gathering->data + last->at + last->n, span_slice(s).p, s->n);
+    last->n += s->n;
+    return true;
+}
+
+/* What it copies to has room for what will follow. */
+static void begin_gathering(struct payload *p, struct span *s)
+{
+    struct block *b = block_new(GATHER_BLOCK_BYTES);
+    if (!b) return;
+    memcpy(b->data, span_slice(s).p, s->n);
+    block_release(s->block);
+    *s = (struct span){ b, 0, s->n };
+    p->gathering = b;
+}
+
 /* Returns what the row costs more than before. */
 static size_t payload_append(struct payload *p, struct span *s)
 {
@@ -72,6 +112,11 @@ static size_t payload_append(struct payload *p, struct span *s)
         span_release(s);
         return 0;
     }
+    if (s->n <= GATHER_MAX && gather(p, s)) {
+        span_release(s);
+        return 0;
+    }
+    if (s->n <= GATHER_MAX && p->count) begin_gathering(p, s);
     if (p->count == p->capacity) {
         p->capacity = p->capacity ? p->capacity * 2 : 1;
         p->segments = xrealloc(p->segments, p->capacity * sizeof *p->segments);
@@ -117,6 +162,7 @@ struct object *object_new(const struct key *key, struct budget *budget, uint64_t
     o->purge_seq = purge_seq;
     o->payload = payload_new();
     o->window_bytes = window_bytes;
+    o->held_max_bytes = UINT64_MAX;
     pthread_mutex_init(&o->lock, NULL);
     list_init(&o->waits);
     list_init(&o->readers);
@@ -267,8 +313,12 @@ void object_set_head(struct object *o, const struct response *head, const struct
 /* With nobody reading, what is to be stored is fetched at full speed. */
 static bool has_room_locked(const struct object *o)
 {
+    bool tight = atomic_load_explicit(&o->budget->used_bytes, memory_order_relaxed) >
+                 atomic_load_explicit(&o->budget->limit_bytes, memory_order_relaxed);
+    uint64_t window = tight && o->window_bytes > WINDOW_LEAST ? WINDOW_LEAST : o->window_bytes;
     if (o->retain && o->reader_count == 0) return true;
-    return o->payload->end < o->wanted + o->window_bytes;
+    if (!o->retain && o->payload->end - o->payload->first >= o->held_max_bytes) return false;
+    return o->payload->end < o->wanted + window;
 }
 
 bool object_has_room(struct object *o, struct wait *room)
@@ -294,15 +344,17 @@ void object_append(struct object *o, struct span *s)
     pthread_mutex_unlock(&o->lock);
 }
 
-/* What the slowest reader still needs; with none yet, everything. */
+/* What the slowest reader still needs; whoever has joined may yet begin at the start. */
 static uint64_t slowest_locked(struct object *o)
 {
     uint64_t at = UINT64_MAX;
+    unsigned reading = 0;
     list_each(link, &o->readers) {
         const struct reader *r = container_of(link, struct reader, link);
         if (r->at < at) at = r->at;
+        reading++;
     }
-    return at == UINT64_MAX && o->reader_count ? o->payload->first : at;
+    return reading < o->reader_count ? o->payload->first : at;
 }
 
 static void trim_locked(struct object *o)
@@ -316,10 +368,11 @@ static void trim_locked(struct object *o)
     }
 }
 
-void object_stop_retaining(struct object *o)
+void object_stop_retaining(struct object *o, uint64_t held_max_bytes)
 {
     pthread_mutex_lock(&o->lock);
     o->retain = false;
+    o->held_max_bytes = held_max_bytes;
     trim_locked(o);
     if (o->reader_count == 0) wake_locked(&o->abandoned);
     pthread_mutex_unlock(&o->lock);
@@ -384,13 +437,23 @@ bool object_is_wanted(struct object *o)
     return wanted;
 }
 
-/* ---- the other side ---- */
-
-void object_join(struct object *o)
+bool object_has_readers(struct object *o)
 {
     pthread_mutex_lock(&o->lock);
-    o->reader_count++;
+    bool has = o->reader_count > 0;
     pthread_mutex_unlock(&o->lock);
+    return has;
+}
+
+/* ---- the other side ---- */
+
+bool object_join(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool whole = o->payload->first == 0;
+    if (whole) o->reader_count++;
+    pthread_mutex_unlock(&o->lock);
+    return whole;
 }
 
 void object_leave(struct object *o)
@@ -416,8 +479,8 @@ bool object_wait_head(struct object *o, struct wait *w)
 void object_advance_locked(struct object *o, uint64_t offset)
 {
     if (offset > o->wanted) o->wanted = offset;
-    if (has_room_locked(o)) wake_locked(&o->room);
     if (!o->retain) trim_locked(o);
+    if (has_room_locked(o)) wake_locked(&o->room);
 }
 
 struct object *object_with_payload(struct object *body, const struct response *head,

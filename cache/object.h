@@ -47,6 +47,7 @@ struct payload {
     unsigned count, capacity;
     uint64_t first; /* offset of the first segment: what was before is gone (private objects) */
     uint64_t end;   /* offset behind the last one */
+    struct block *gathering; /* the last segment's, where it is one that small pieces are copied into; else NULL */
     size_t cost_bytes;
 };
 
@@ -76,9 +77,10 @@ struct object {
     struct object *successor;
     uint64_t wanted;         /* offset the fastest reader has reached */
     uint64_t window_bytes;   /* the fill may run that far ahead of it */
+    uint64_t held_max_bytes; /* once it is not retained any more, what is kept for the slowest */
     struct list waits;       /* requests and readers */
     struct list readers;
-    unsigned reader_count;   /* readers, and requests that wait to become one */
+    unsigned reader_count;   /* readers, and requests that may become one */
     struct wait *room;       /* the stalled fill */
     struct wait *abandoned;  /* the fill, to be told when nobody wants it any more */
     struct fields trailers;  /* in trailer_arena */
@@ -90,6 +92,9 @@ struct budget {
     _Atomic size_t used_bytes;
     _Atomic size_t limit_bytes; /* a reload may change it */
 };
+
+void budget_charge(struct budget *b, size_t bytes);
+void budget_refund(struct budget *b, size_t bytes);
 
 /* A PENDING object with one reference; budget may be charged beyond its limit, the index's eviction brings it back. */
 struct object *object_new(const struct key *key, struct budget *budget, uint64_t purge_seq,
@@ -113,8 +118,9 @@ void object_set_head(struct object *o, const struct response *head, const struct
 bool object_has_room(struct object *o, struct wait *room);
 /* Appends, taking the reference; a span that continues the last segment extends it. */
 void object_append(struct object *o, struct span *s);
-/* From now on it is not stored: what readers have taken goes. */
-void object_stop_retaining(struct object *o);
+/* From now on it is not stored: what all readers have taken goes. What a slow one has not taken yet is kept for it up to
+ * held_max_bytes; after that the others wait. */
+void object_stop_retaining(struct object *o, uint64_t held_max_bytes);
 /* The body is whole. trailers may be NULL. */
 void object_complete(struct object *o, const struct fields *trailers);
 /* The body, or the head, will not come. Has no effect on one that is COMPLETE. */
@@ -125,11 +131,13 @@ void object_replace(struct object *o, struct object *successor);
  * be readers again: object_is_wanted tells. */
 void object_on_abandoned(struct object *o, struct wait *w);
 bool object_is_wanted(struct object *o);
+bool object_has_readers(struct object *o);
 
 /* ---- the other side, any worker ---- */
 
-/* Counts a request or reader as interested, so that the fill goes on for it. */
-void object_join(struct object *o);
+/* Counts a request as interested, so that the fill goes on for it and keeps everything from the start; to be followed by
+ * object_leave. False, and not counted, where the start has gone already: it is not stored and others have read on. */
+bool object_join(struct object *o);
 void object_leave(struct object *o);
 /* Parks until the state is not PENDING: false, nothing parked, when it is so already. */
 bool object_wait_head(struct object *o, struct wait *w);

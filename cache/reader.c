@@ -1,6 +1,7 @@
 #include "cache/reader.h"
 
 #include "edge/base/check.h"
+#include "edge/base/error.h"
 #include "edge/base/metrics.h"
 
 static void on_ready(struct wait *w)
@@ -43,7 +44,10 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
     struct object *o = r->object;
     pthread_mutex_lock(&o->lock);
     enum body_result result = BODY_DATA;
-    if (r->at < o->payload->end) {
+    if (r->at < o->payload->first) {
+        r->body.error = -E_RESPONSE_INCOMPLETE; /* it was not kept, and this reader came too late */
+        result = BODY_FAIL;
+    } else if (r->at < o->payload->end) {
         take(r, out);
     } else if (object_state(o) == OBJECT_FAILED) {
         r->body.error = o->error;
@@ -97,8 +101,8 @@ void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64
     list_init(&r->link);
     metric_add(METRIC_READERS_LIVE, 1);
     if (object_state(o) == OBJECT_COMPLETE) return;
-    object_join(o);
     pthread_mutex_lock(&o->lock);
+    o->reader_count++;
     r->linked = true;
     list_append(&o->readers, &r->link);
     object_advance_locked(o, first);

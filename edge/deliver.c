@@ -6,6 +6,7 @@
 #include "cache/reader.h"
 #include "edge/forward.h"
 #include "edge/multipart.h"
+#include "protocols/http/date.h"
 #include "protocols/http/etag.h"
 #include "protocols/http/range.h"
 
@@ -80,9 +81,13 @@ static void make_not_modified(struct response *r, struct arena *a)
     r->length = LENGTH_NONE;
 }
 
-static void make_precondition_failed(struct response *r)
+/* A response of the node's own, in place of the object's. */
+static void make_own(const struct exchange *x, struct response *r, int status, struct arena *a)
 {
-    *r = (struct response){ .status = 412, .length = 0 };
+    *r = (struct response){ .status = status, .length = 0 };
+    char *date = arena_alloc(a, HTTP_DATE_BYTES);
+    http_date_format(x->worker->wall_ms / 1000, date);
+    fields_add(&r->fields, a, FIELD_DATE, slice_of(date, HTTP_DATE_BYTES));
 }
 
 /* ---- bodies ---- */
@@ -120,7 +125,7 @@ static struct body *several_ranges(struct exchange *x, struct object *o, struct 
 static struct body *unsatisfiable(struct exchange *x, struct response *r)
 {
     struct content_range told = { -1, -1, r->length };
-    *r = (struct response){ .status = 416, .length = 0 };
+    make_own(x, r, 416, &x->arena);
     fields_add(&r->fields, &x->arena, FIELD_CONTENT_RANGE, content_range_format(told, &x->arena));
     return NULL;
 }
@@ -136,7 +141,8 @@ static struct body *whole_or_ranges(struct exchange *x, const struct delivery *d
     case RANGE_UNSATISFIABLE: return unsatisfiable(x, r);
     case RANGE_SATISFIABLE:
         if (ranges.count == 1) return one_range(x, d, r, ranges.v[0]);
-        return several_ranges(x, o, r, &ranges);
+        if (object_state(o) == OBJECT_COMPLETE) return several_ranges(x, o, r, &ranges);
+        break; /* of what may not stay, nothing can be read out of order: all of it, then */
     case RANGE_NONE: break;
     }
     bool has_body = status_has_body(x->request.method, r->status) && r->length != 0;
@@ -168,7 +174,7 @@ void deliver(struct exchange *x, struct delivery *d)
     struct body *body = NULL;
     switch (evaluate(x, d)) {
     case PRECONDITION_NOT_MODIFIED: make_not_modified(&r, &x->arena); break;
-    case PRECONDITION_FAILED: make_precondition_failed(&r); break;
+    case PRECONDITION_FAILED: make_own(x, &r, 412, &x->arena); break;
     case PRECONDITION_PASS: body = whole_or_ranges(x, d, &r); break;
     }
     for (uint32_t i = 0; d->unstored && i < d->unstored->n; i++) {

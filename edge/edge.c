@@ -29,7 +29,17 @@ static void on_listeners_idle(struct listeners *l)
 {
     struct edge *e = l->edge;
     access_log_flush(&e->access_log);
-    misses_abort(e);
+    e->finishing = true;
+    if (e->aborting) misses_abort(e);
+    else misses_abandon(e);
+    edge_miss_ended(e);
+}
+
+/* Another worker's client may still read what this one fetches. */
+void edge_miss_ended(struct edge *e)
+{
+    if (!e->finishing || !list_empty(&e->misses)) return;
+    e->finishing = false;
     origins_close(&e->origins, on_origins_idle);
 }
 
@@ -56,6 +66,7 @@ void edge_abort(struct edge *e)
 {
     if (e->aborting) return;
     e->aborting = true;
+    misses_abort(e);
     if (!e->draining) drain(e);
     h1_service_abort(&e->sites);
     h1_service_abort(&e->admin);

@@ -27,24 +27,28 @@ static void give_up(struct fetch *f, int error)
     worker_defer(f->scope->worker, &f->note);
 }
 
+/* Its place is free at once, not when the last of it has gone. */
+static void drop_client(struct h1_client **drop)
+{
+    struct h1_client *c = *drop;
+    if (!c) return;
+    c->user = NULL;
+    if (c->admitted) origin_leave(c->owner);
+    c->admitted = false;
+    h1_client_close(drop);
+}
+
 void fetch_close(struct fetch *f)
 {
     if (!f->origin) return;
     resolve_cancel(&f->resolving);
-    if (f->client) f->client->user = NULL;
-    h1_client_close(&f->client);
+    drop_client(&f->client);
     body_close(&f->body);
     origin_drop(&f->origin);
     metric_add(METRIC_FETCHES_LIVE, -1);
 }
 
 /* ---- a connection ---- */
-
-static void close_client(struct fetch *f)
-{
-    f->client->user = NULL;
-    h1_client_close(&f->client);
-}
 
 static void server_failed(struct fetch *f, int error)
 {
@@ -71,23 +75,12 @@ static bool use_idle(struct fetch *f)
             metric_add(METRIC_ORIGIN_REUSED, 1);
             return true;
         }
-        h1_client_close(&f->client);
+        drop_client(&f->client);
     }
     return false;
 }
 
 static const struct h1_client_ops client_ops;
-
-static bool admit(struct origin *o)
-{
-    if (origin_admit(o)) return true;
-    if (list_empty(&o->idle)) return false;
-    /* An idle connection, to another server, makes place for one that is wanted. */
-    struct h1_client *c = container_of(o->idle.prev, struct h1_client, link);
-    origin_forget_idle(o, c);
-    h1_client_close(&c);
-    return false;
-}
 
 static void connect_to(struct fetch *f, const struct resolve_result *r)
 {
@@ -102,7 +95,7 @@ static void connect_to(struct fetch *f, const struct resolve_result *r)
     bool v6 = to.any.sa_family == AF_INET6;
     if (v6) to.v6.sin6_port = htons(f->server->config->port);
     else to.v4.sin_port = htons(f->server->config->port);
-    if (!admit(f->origin)) {
+    if (!origin_admit(f->origin)) {
         give_up(f, -E_ORIGIN_CONN_LIMIT);
         return;
     }
@@ -110,6 +103,7 @@ static void connect_to(struct fetch *f, const struct resolve_result *r)
                                   &client_ops, f, origin_hold(f->origin));
     if (f->client) {
         f->client->server = f->server;
+        f->client->admitted = true;
         return;
     }
     struct origin *held = f->origin;
@@ -152,7 +146,7 @@ static void try_next(struct fetch *f)
 static void connect_failed(struct fetch *f, int error)
 {
     const struct resolve_result *r;
-    close_client(f);
+    drop_client(&f->client);
     bool known = resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving) > 0;
     resolve_cancel(&f->resolving);
     if (known && ++f->address < r->count && f->attempts++ < FETCH_ATTEMPTS_MAX) connect_to(f, r);
@@ -191,7 +185,7 @@ static void on_failed(struct h1_client *c, int error)
 {
     struct fetch *f = c->user;
     bool again = may_retry(f, c, error);
-    close_client(f);
+    drop_client(&f->client);
     if (!again) {
         give_up(f, error);
         return;
@@ -206,7 +200,7 @@ static void on_done(struct h1_client *c, bool reusable)
     struct fetch *f = c->user;
     if (f) f->client = NULL;
     c->user = NULL;
-    if (!reusable || !origin_keep_idle(c->owner, c)) h1_client_close(&c);
+    if (!reusable || !origin_keep_idle(c->owner, c)) drop_client(&c);
 }
 
 static void on_lost(struct h1_client *c)
@@ -218,7 +212,6 @@ static void on_lost(struct h1_client *c)
 static void on_closed(struct h1_client *c)
 {
     struct origin *o = c->owner;
-    origin_leave(o);
     origin_drop(&o);
 }
 

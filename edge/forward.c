@@ -203,6 +203,16 @@ static void put_lines(struct build *b)
     put_appended(b, FIELD_CDN_LOOP, slice_of(loop_member, LOOP_MEMBER_BYTES));
 }
 
+/* RFC 9110 section 7.6.2. Zero does not get here. */
+static void count_forward(struct build *b)
+{
+    bool counted = b->from->method == METHOD_OPTIONS || b->from->method == METHOD_TRACE;
+    int64_t left = counted ? value_int64(fields_value(&b->from->fields, FIELD_MAX_FORWARDS)) : 0;
+    if (left <= 0) return;
+    struct slice less = arena_printf(b->arena, "%lld", (long long)left - 1);
+    fields_set(b->out, b->arena, FIELD_MAX_FORWARDS, less);
+}
+
 void forward_request(const struct forward *f, const struct request *from, struct arena *a,
                      struct request *out)
 {
@@ -214,6 +224,7 @@ void forward_request(const struct forward *f, const struct request *from, struct
     b.trusted = config_is_trusted(f->config, f->peer->address);
     copy_fields(&b);
     put_lines(&b);
+    count_forward(&b);
     header_rules_apply(f->route->request_headers, f->route->request_header_count, &out->fields, a);
 }
 

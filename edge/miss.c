@@ -48,7 +48,9 @@ static void on_scope_idle(struct scope *scope)
     arena_free(&m->arena);
     config_drop(&m->config);
     list_remove(&m->link);
+    struct edge *e = m->edge;
     free(m);
+    edge_miss_ended(e);
 }
 
 static void end(struct miss *m)
@@ -82,7 +84,15 @@ void miss_leave(struct miss_watch *watch)
     if (!m) return;
     watch->miss = NULL;
     m->watch = NULL;
-    if (m->kind != MISS_SHARED && !m->fill.stored && !m->is_part) abort_miss(m, -E_CANCELED);
+    if (m->kind != MISS_SHARED && !m->fill.stored) abort_miss(m, -E_CANCELED);
+}
+
+void misses_abandon(struct edge *e)
+{
+    list_each_safe(link, &e->misses) {
+        struct miss *m = container_of(link, struct miss, link);
+        if (!m->ending && !object_has_readers(m->object)) abort_miss(m, -E_SHUTDOWN);
+    }
 }
 
 void misses_abort(struct edge *e)
@@ -223,7 +233,7 @@ static void vary_of(struct miss *m, const struct response *r, struct slice *vary
 static void on_fill_ended(struct fill *f, int error)
 {
     struct miss *m = container_of(f, struct miss, fill);
-    if (m->is_part && !error) {
+    if (m->is_part && f->stored && !error) {
         parts_store(index_of(m), &m->key, m->object, &m->client, &m->scope, &m->arena);
     }
     end(m);
@@ -232,7 +242,8 @@ static void on_fill_ended(struct fill *f, int error)
 static bool may_be_stored(const struct miss *m, const struct response *r)
 {
     bool too_large = r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes;
-    return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && !too_large;
+    bool endless_part = r->status == 206 && r->length < 0;
+    return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && !too_large && !endless_part;
 }
 
 /* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets it. */
@@ -266,8 +277,17 @@ static void publish(struct miss *m, struct response *r, const struct freshness *
     m->is_part = *stored && r->status == 206;
     if (*stored && !m->is_part && !index_publish(index_of(m), m->object)) {
         *stored = false;
-        object_stop_retaining(m->object);
+        object_stop_retaining(m->object, 2 * m->config->cache.object_max_bytes);
     }
+}
+
+/* Why it is not stored, for who reads Cache-Status. */
+static void tell_reason(struct miss *m, enum store_reason reason, bool stored)
+{
+    if (!m->watch) return;
+    m->watch->stored = stored;
+    m->watch->reason = stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL :
+                       reason != STORE_OK ? store_reason_name(reason) : "too_large";
 }
 
 static void release(struct miss *m)
@@ -280,14 +300,15 @@ static void use_response(struct miss *m, const struct h1_response *from, struct 
 {
     struct response r = from->msg;
     struct freshness fresh;
-    bool stored = judge(m, &r, &fresh) == STORE_OK && may_be_stored(m, &r);
+    enum store_reason reason = judge(m, &r, &fresh);
+    bool stored = reason == STORE_OK && may_be_stored(m, &r);
     if (stored) prepare_stored(m, &r);
     else if (m->route->cache.surrogate_control) fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
     sign(m, &r, from->version);
     if (!stored) release(m);
     publish(m, &r, &fresh, &stored);
-    if (m->watch) m->watch->stored = stored;
-    fill_start(&m->fill, index_of(m), m->object, stored && !m->is_part, body, m->config->cache.object_max_bytes,
+    tell_reason(m, reason, stored);
+    fill_start(&m->fill, index_of(m), m->object, stored, body, m->config->cache.object_max_bytes,
                &m->scope, on_fill_ended);
 }
 

@@ -26,6 +26,7 @@ struct miss_watch {
     struct miss *miss;         /* NULL: it has ended */
     int status;                /* the origin's; 0: none */
     bool stored;
+    const char *reason;        /* why not; NULL: stored, or not to be stored in the first place */
     struct slice upstream;     /* the server asked last, in the exchange's arena */
     struct fields unstored;    /* what this response has for its client alone and the object does not, likewise */
 };
@@ -33,7 +34,7 @@ struct miss_watch {
 /* What is to be fetched; everything but the objects is borrowed during the call. */
 struct miss_order {
     enum miss_kind kind;
-    bool keep_range; /* MISS_PRIVATE: the client's Range is the origin's business */
+    bool keep_range; /* the client's Range is the origin's business; with MISS_OPAQUE it always is */
     struct config *config;
     const struct config_route *route;
     const struct request *request;
@@ -50,7 +51,9 @@ void miss_start(struct edge *e, const struct miss_order *order, struct miss_watc
 /* The client is gone or answered. What is only for it ends. Harmless where the miss has ended. */
 void miss_leave(struct miss_watch *watch);
 
-/* Ends all of an edge's: the node stops, and nobody waits any more. */
+/* Ends those of an edge's that nobody waits for: the node stops. edge_miss_ended tells of each one's end. */
+void misses_abandon(struct edge *e);
+/* Ends them all. */
 void misses_abort(struct edge *e);
 
 #endif

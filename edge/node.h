@@ -35,6 +35,7 @@ struct edge {
     bool draining; /* stopping: the sites' connections end */
     bool aborting; /* without waiting for what is in flight */
     bool closing;  /* they have ended: all else does */
+    bool finishing; /* no connection is left, but fetches may be */
     struct timer patience;
     struct note stop_note, abort_note;
 };
@@ -92,5 +93,7 @@ void edge_configure(struct edge *e, struct config *c, struct listen_sockets *soc
                     struct sink *access_log);
 void edge_stop(struct edge *e);
 void edge_abort(struct edge *e);
+/* One of its misses is gone. */
+void edge_miss_ended(struct edge *e);
 
 #endif

@@ -115,15 +115,18 @@ static void close_idle(struct origin *o, struct h1_client *c)
 
 struct h1_client *origin_take_idle(struct origin *o, const struct origin_server *s)
 {
+    if (list_empty(&o->idle) || !origin_admit(o)) return NULL;
     list_each_safe(link, &o->idle) {
         struct h1_client *c = container_of(link, struct h1_client, link);
         if (too_old(o, c)) {
             close_idle(o, c);
         } else if (c->server == s) {
             origin_forget_idle(o, c);
+            c->admitted = true;
             return c;
         }
     }
+    origin_leave(o);
     return NULL;
 }
 
@@ -137,6 +140,8 @@ bool origin_keep_idle(struct origin *o, struct h1_client *c)
         return false;
     }
     list_prepend(&o->idle, &c->link);
+    c->admitted = false;
+    origin_leave(o);
     return true;
 }
 
@@ -228,15 +233,15 @@ void origins_close(struct origins *o, void (*idle)(struct origins *o))
 
 bool origin_admit(struct origin *o)
 {
-    unsigned open = atomic_fetch_add_explicit(&o->shared->open, 1, memory_order_relaxed);
-    if (open < o->config->connections_max) return true;
-    atomic_fetch_sub_explicit(&o->shared->open, 1, memory_order_relaxed);
+    unsigned busy = atomic_fetch_add_explicit(&o->shared->busy, 1, memory_order_relaxed);
+    if (busy < o->config->connections_max) return true;
+    atomic_fetch_sub_explicit(&o->shared->busy, 1, memory_order_relaxed);
     return false;
 }
 
 void origin_leave(struct origin *o)
 {
-    atomic_fetch_sub_explicit(&o->shared->open, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&o->shared->busy, 1, memory_order_relaxed);
 }
 
 /* ---- which server ---- */

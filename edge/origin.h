@@ -16,7 +16,7 @@ struct h1_client;
 struct origin_shared {
     struct origin_shared *next;
     struct slice name;
-    _Atomic unsigned open, idle;
+    _Atomic unsigned busy, idle;
 };
 
 /* The process's. */
@@ -75,12 +75,13 @@ struct origin_server *origin_next_server(struct origin *o, uint64_t tried);
 /* Connecting to it failed. */
 void origin_server_failed(struct origin *o, struct origin_server *s);
 
-/* A place for one more connection; false where connections_max is reached. */
+/* A place for one more connection that is used; false where connections_max is reached. Idle ones have none: their number
+ * has a limit of its own, and they lie in the pools of other workers, too. */
 bool origin_admit(struct origin *o);
 void origin_leave(struct origin *o);
-/* An idle connection to that server, taken out of the pool; NULL where there is none. */
+/* An idle connection to that server, taken out of the pool and given a place; NULL where there is none. */
 struct h1_client *origin_take_idle(struct origin *o, const struct origin_server *s);
-/* May one more be kept? Counts it then. */
+/* May one more be kept? Then it gives up its place and is counted as idle. */
 bool origin_keep_idle(struct origin *o, struct h1_client *c);
 /* Takes it out of the pool. */
 void origin_forget_idle(struct origin *o, struct h1_client *c);

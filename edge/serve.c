@@ -91,12 +91,21 @@ static void deliver_object(struct serve *s, struct object *o, bool cached)
     deliver(s->x, &d);
 }
 
+static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason, enum verdict verdict);
+
+/* One that still fills may turn out not to be stored, and be gone at its start already. */
 static void deliver_stored(struct serve *s, struct object *o, enum verdict verdict)
 {
+    bool fills = object_state(o) != OBJECT_COMPLETE;
+    if (fills && !object_join(o)) {
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+        return;
+    }
     s->verdict = verdict;
     s->status.hit = true;
     index_touch(index_of(s), o);
     deliver_object(s, o, true);
+    if (fills) object_leave(o);
 }
 
 /* ---- waiting for an object's head ---- */
@@ -112,8 +121,11 @@ static void on_head(struct wait *w)
 
 static void wait_for(struct serve *s, struct object *o)
 {
+    if (!object_join(o)) {
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+        return;
+    }
     s->object = object_hold(o);
-    object_join(o);
     wait_init(&s->wait, &s->x->scope, on_head);
     s->waiting = object_wait_head(o, &s->wait);
     if (!s->waiting) use_object(s);
@@ -192,8 +204,20 @@ static void join(struct serve *s, const struct lookup_result *found)
 static void refresh(struct serve *s, struct lookup_result *found)
 {
     struct miss_order order = order_of(s, MISS_SHARED, found->pending);
+    struct request get = s->x->request; /* also where this one is a HEAD */
+    get.method = METHOD_GET;
+    get.method_text = SLICE("GET");
+    order.request = &get;
     if (object_state(found->object) == OBJECT_COMPLETE) order.base = found->object;
     miss_start(s->edge, &order, NULL);
+}
+
+/* A HEAD never leads: its response is no GET's. */
+static void decline_to_lead(struct serve *s, const struct lookup_result *found)
+{
+    index_release(index_of(s), found->pending, 0);
+    object_fail(found->pending, -E_CANCELED);
+    fetch_alone(s, MISS_PRIVATE, found->stale ? FWD_STALE : FWD_URI_MISS, VERDICT_PASS);
 }
 
 /* ---- lookup ---- */
@@ -208,7 +232,10 @@ static void look_up(struct serve *s)
     case LOOKUP_HIT: deliver_stored(s, found.object, VERDICT_HIT); break;
     case LOOKUP_STALE: deliver_stored(s, found.object, VERDICT_STALE); break;
     case LOOKUP_VALIDATE:
-    case LOOKUP_LEAD: fetch_for_all(s, &found); break;
+    case LOOKUP_LEAD:
+        if (s->x->request.method == METHOD_GET) fetch_for_all(s, &found);
+        else decline_to_lead(s, &found);
+        break;
     case LOOKUP_JOIN: join(s, &found); break;
     case LOOKUP_PASS: fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS); break;
     }
@@ -216,16 +243,15 @@ static void look_up(struct serve *s)
     object_drop(&found.pending);
 }
 
-/* Answers from what is stored, if that is possible without asking anybody. */
-static bool answer_from_stored(struct serve *s)
+/* Whether something stored can answer, without effect: the lookup that follows touches and refreshes it. */
+static bool stored_can_answer(struct serve *s)
 {
     const struct request *req = &s->x->request;
     struct object *o = index_peek(index_of(s), &s->key, req, &s->x->arena);
-    enum reuse reuse = o ? policy_reuse(&s->route->cache, req, &o->freshness, wall_ms(s)) : REUSE_VALIDATE;
-    bool usable = reuse == REUSE_FRESH || reuse == REUSE_STALE;
-    if (usable) deliver_stored(s, o, reuse == REUSE_FRESH ? VERDICT_HIT : VERDICT_STALE);
+    if (!o) return false;
+    enum reuse reuse = policy_reuse(&s->route->cache, req, &o->freshness, wall_ms(s));
     object_drop(&o);
-    return usable;
+    return reuse == REUSE_FRESH || reuse == REUSE_STALE;
 }
 
 static bool answer_from_parts(struct serve *s)
@@ -240,14 +266,19 @@ static bool answer_from_parts(struct serve *s)
     return true;
 }
 
+/* Not to be fetched for all: not at all, or not all of it. */
+static bool is_special(const struct request *req)
+{
+    return policy_only_if_cached(req) || fields_has(&req->fields, FIELD_RANGE);
+}
+
 static void serve_range(struct serve *s)
 {
-    if (answer_from_stored(s) || answer_from_parts(s)) return;
+    if (answer_from_parts(s)) return;
     fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
 }
 
-/* A HEAD never leads: its response is no GET's. A range that is not stored is fetched as it is asked for: for ten bytes of
- * a large file nobody should wait for all of it. */
+/* A range that is not stored is fetched as it is asked for: for ten bytes of a large file nobody should wait for all of it. */
 static void choose(struct serve *s)
 {
     const struct request *req = &s->x->request;
@@ -256,14 +287,14 @@ static void choose(struct serve *s)
         fetch_alone(s, MISS_OPAQUE, FWD_BYPASS, VERDICT_BYPASS);
     } else if ((!head && req->method != METHOD_GET) || s->x->request_body) {
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
-    } else if (policy_only_if_cached(req)) {
-        if (!answer_from_stored(s)) answer_with_error(s, -E_ONLY_IF_CACHED);
-    } else if (!head && fields_has(&req->fields, FIELD_RANGE)) {
-        serve_range(s);
-    } else if (head) {
-        if (!answer_from_stored(s)) fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
-    } else {
+    } else if ((!head && !is_special(req)) || stored_can_answer(s)) {
         look_up(s);
+    } else if (policy_only_if_cached(req)) {
+        answer_with_error(s, -E_ONLY_IF_CACHED);
+    } else if (head) {
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    } else {
+        serve_range(s);
     }
 }
 
@@ -321,17 +352,46 @@ static void use_object(struct serve *s)
     }
     s->status.fwd_status = s->watch.status;
     s->status.stored = s->watch.stored;
+    s->status.detail = s->watch.reason;
     deliver_object(s, o, o->shareable);
     let_go(s);
 }
 
 /* ---- admission and routing ---- */
 
+/* A client decides by its connection what scheme it speaks, not by what it writes into the target; a trusted proxy tells
+ * what its own client spoke. */
+static bool settle_scheme(struct serve *s)
+{
+    struct request *r = &s->x->request;
+    if (config_is_trusted(s->config, s->x->peer->address)) {
+        struct slice told = fields_value(&r->fields, FIELD_X_FORWARDED_PROTO);
+        if (slice_eq_nocase(told, SLICE("https"))) r->scheme = SLICE("https");
+        else if (slice_eq_nocase(told, SLICE("http"))) r->scheme = SLICE("http");
+        return true;
+    }
+    return slice_eq(r->scheme, SLICE("https")) == s->x->peer->secure;
+}
+
+/* RFC 9110 section 7.6.2. */
+static bool goes_no_further(const struct request *r)
+{
+    bool counted = r->method == METHOD_OPTIONS || r->method == METHOD_TRACE;
+    return counted && value_int64(fields_value(&r->fields, FIELD_MAX_FORWARDS)) == 0;
+}
+
+static bool is_for_the_node(const struct request *r)
+{
+    return slice_eq(r->target, SLICE("*")) || goes_no_further(r);
+}
+
 /* 0, or why the request is not taken. */
-static int admit(const struct serve *s)
+static int admit(struct serve *s)
 {
     const struct request *r = &s->x->request;
     if (r->method == METHOD_CONNECT) return -E_METHOD;
+    if (r->method == METHOD_TRACE && goes_no_further(r)) return -E_METHOD;
+    if (!settle_scheme(s)) return -E_SCHEME;
     if (forward_is_loop(r)) return -E_LOOP;
     struct slice expect = fields_value(&r->fields, FIELD_EXPECT);
     bool met = expect.n == 0 || slice_eq_nocase(expect, SLICE("100-continue"));
@@ -364,7 +424,7 @@ static void begin(struct exchange *x)
     struct serve *s = open_serve(x);
     metric_add_by(METRIC_REQUESTS, x->request.version == HTTP_1_0 ? METRIC_HTTP_1_0 : METRIC_HTTP_1_1, 1);
     int rc = admit(s);
-    if (rc == 0 && slice_eq(x->request.target, SLICE("*"))) {
+    if (rc == 0 && is_for_the_node(&x->request)) {
         answer_options(s);
         return;
     }

@@ -3,8 +3,6 @@
 #include "edge/base/check.h"
 #include "edge/io/worker.h"
 
-#define BUFFER_GROUP 0
-
 static struct io_uring_sqe *prepare(struct worker *w)
 {
     struct io_uring_sqe *sqe = io_uring_get_sqe(&w->ring);
@@ -40,7 +38,7 @@ void op_connect(struct worker *w, struct op *op, int fd, const struct sockaddr *
 static void select_buffer(struct io_uring_sqe *sqe)
 {
     sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = BUFFER_GROUP;
+    sqe->buf_group = WORKER_BUFFER_GROUP;
 }
 
 void op_recv_multishot(struct worker *w, struct op *op, int fd)

@@ -21,8 +21,6 @@
 #define COMPLETIONS  16384
 #define BUFFER_COUNT 1024
 #define BUFFER_BYTES 8192
-#define BUFFER_GROUP 0
-#define REAP_MAX     512 /* completions run per turn before the ring is entered again */
 
 static _Thread_local struct worker *self;
 
@@ -70,7 +68,7 @@ static void buffer_give(struct worker *w, unsigned id)
 static int buffers_open(struct worker *w)
 {
     int rc = 0;
-    w->buffers = io_uring_setup_buf_ring(&w->ring, BUFFER_COUNT, BUFFER_GROUP, 0, &rc);
+    w->buffers = io_uring_setup_buf_ring(&w->ring, BUFFER_COUNT, WORKER_BUFFER_GROUP, 0, &rc);
     if (!w->buffers) return rc;
     w->buffer_memory = mmap(NULL, (size_t)BUFFER_COUNT * BUFFER_BYTES, PROT_READ | PROT_WRITE,
                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -175,14 +173,14 @@ static void run_completion(struct worker *w, const struct io_uring_cqe *cqe)
     if (!r.more) scope_leave(scope);
 }
 
-/* Completions are copied off the ring first, so that what they start cannot lengthen this turn without end. */
+/* All that have come are copied off the ring first, so that what they start cannot lengthen this turn without end, and so that
+ * nothing that came before a callback of this turn is seen in a later one. */
 static void run_completions(struct worker *w)
 {
-    struct io_uring_cqe *seen[REAP_MAX], copies[REAP_MAX];
-    unsigned n = io_uring_peek_batch_cqe(&w->ring, seen, REAP_MAX);
-    for (unsigned i = 0; i < n; i++) copies[i] = *seen[i];
+    unsigned n = io_uring_peek_batch_cqe(&w->ring, w->seen, COMPLETIONS);
+    for (unsigned i = 0; i < n; i++) w->reaped[i] = *w->seen[i];
     io_uring_cq_advance(&w->ring, n);
-    for (unsigned i = 0; i < n; i++) run_completion(w, &copies[i]);
+    for (unsigned i = 0; i < n; i++) run_completion(w, &w->reaped[i]);
 }
 
 static void loop(struct worker *w)
@@ -231,6 +229,8 @@ static void pin(int cpu)
 
 static int open_all(struct worker *w)
 {
+    w->seen = xcalloc(COMPLETIONS, sizeof *w->seen);
+    w->reaped = xcalloc(COMPLETIONS, sizeof *w->reaped);
     w->bell_fd = eventfd(0, EFD_CLOEXEC);
     if (w->bell_fd < 0) return -errno;
     int rc = ring_open(&w->ring, SUBMISSIONS);
@@ -246,10 +246,12 @@ static void close_all(struct worker *w)
 {
     /* The last note may have come and run before its poster got to the bell. */
     while (atomic_load_explicit(&w->posting, memory_order_acquire)) sched_yield();
-    io_uring_free_buf_ring(&w->ring, w->buffers, BUFFER_COUNT, BUFFER_GROUP);
+    io_uring_free_buf_ring(&w->ring, w->buffers, BUFFER_COUNT, WORKER_BUFFER_GROUP);
     io_uring_queue_exit(&w->ring);
     munmap(w->buffer_memory, (size_t)BUFFER_COUNT * BUFFER_BYTES);
     close(w->bell_fd);
+    free(w->seen);
+    free(w->reaped);
     while (w->free_block_count) block_release(w->free_blocks[--w->free_block_count]);
 }
 

@@ -14,6 +14,7 @@
 #include "edge/io/op.h"
 
 #define WORKER_BLOCK_BYTES (16384 - sizeof(struct block)) /* a pooled block, header included: 16 KiB */
+#define WORKER_BUFFER_GROUP 0 /* of the buffers that receives pick from */
 #define WORKER_BLOCKS_KEPT 256                            /* free ones: 4 MiB at most */
 
 struct worker {
@@ -25,6 +26,7 @@ struct worker {
     struct io_uring ring;
     struct io_uring_buf_ring *buffers; /* what receives pick from */
     char *buffer_memory;
+    struct io_uring_cqe **seen, *reaped; /* completions of this turn */
 
     struct note *deferred, **deferred_end; /* own worker's */
     _Atomic(struct note *) mailbox;        /* everybody's, newest first */

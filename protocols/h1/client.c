@@ -56,11 +56,18 @@ static bool append(struct h1_client *c, struct slice bytes)
 
 /* ---- life ---- */
 
+static void count_bytes(struct h1_client *c)
+{
+    metric_add(METRIC_ORIGIN_BYTES_IN, (int64_t)(c->conn.received_bytes - c->counted_in_bytes));
+    metric_add(METRIC_ORIGIN_BYTES_OUT, (int64_t)(c->conn.sent_bytes - c->counted_out_bytes));
+    c->counted_in_bytes = c->conn.received_bytes;
+    c->counted_out_bytes = c->conn.sent_bytes;
+}
+
 static void on_scope_idle(struct scope *scope)
 {
     struct h1_client *c = container_of(scope, struct h1_client, scope);
-    metric_add(METRIC_ORIGIN_BYTES_IN, (int64_t)c->conn.received_bytes);
-    metric_add(METRIC_ORIGIN_BYTES_OUT, (int64_t)c->conn.sent_bytes);
+    count_bytes(c);
     metric_add(METRIC_ORIGIN_CONNECTIONS_LIVE, -1);
     conn_close(&c->conn);
     drop_input(c);
@@ -339,6 +346,7 @@ void h1_client_finish(struct h1_client *c, bool whole)
     worker_block_put(c->conn.worker, &c->head_block);
     arena_free(&c->arena);
     timer_cancel(&c->timer);
+    count_bytes(c);
     c->state = CLIENT_IDLE;
     if (reusable) {
         conn_recv_once(&c->conn);

@@ -50,6 +50,7 @@ struct h1_client {
     void *user, *owner;  /* who uses it now; who keeps it */
     const void *server;  /* the owner's */
     struct list link;    /* the owner's, between requests */
+    bool admitted;       /* the owner's: it counts as used */
     int64_t opened_ms;
     uint64_t requests;
     struct body body;    /* of the response, from head on */
@@ -75,7 +76,7 @@ struct h1_client {
     bool keep_alive, was_reset, body_waiting, body_ended;
     int read_error;
     enum h1_body framing;
-    uint64_t left;
+    uint64_t left, counted_in_bytes, counted_out_bytes;
     struct h1_chunked chunked;
     union { struct sockaddr any; struct sockaddr_storage room; } address;
 };

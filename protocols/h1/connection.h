@@ -35,13 +35,14 @@ struct h1_server {
     uint64_t requests;
     bool running;    /* inside h1_server_run: what changes state need not call it */
     bool keep_alive; /* after the present response */
+    bool unfinished; /* a response was broken off */
 
     /* Input: one block, of which [in_at, in_end) is unread. The request's slices point into head_block. */
     struct block *in;
     size_t in_at, in_end, scanned;
     struct block *head_block;
     struct h1_limits limits; /* the present request's */
-    uint64_t lingered_bytes;
+    uint64_t lingered_bytes, counted_in_bytes, counted_out_bytes;
 
     /* The request's body. */
     struct body request_body;
@@ -50,7 +51,7 @@ struct h1_server {
     uint64_t request_left;
     bool request_ended, continue_owed, body_waiting;
     int request_error; /* it will not come: -E_... */
-    int64_t body_began_ms;
+    int64_t wait_began_ms, waited_ms; /* for the client, while somebody pulled */
 
     /* The response. */
     struct h1_sender response;

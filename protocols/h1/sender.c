@@ -25,16 +25,24 @@ void h1_sender_stop(struct h1_sender *s)
     body_close(&s->body);
 }
 
-static void queue_piece(struct h1_sender *s, struct span *piece)
+static void queue_bytes(struct h1_sender *s, struct span *piece)
 {
     s->body_bytes += piece->n;
-    if (s->framing == H1_BODY_CHUNKED) {
-        char line[H1_CHUNK_LINE_BYTES];
-        conn_write(s->conn, slice_of(line, h1_print_chunk_line(line, piece->n)));
-    }
     if (piece->n <= COPY_MAX && conn_write(s->conn, span_slice(piece))) span_release(piece);
     else conn_push(s->conn, piece);
-    if (s->framing == H1_BODY_CHUNKED) conn_write(s->conn, SLICE("\r\n"));
+}
+
+/* False when memory is out: without its line a chunk must not be sent. */
+static bool queue_piece(struct h1_sender *s, struct span *piece)
+{
+    if (s->framing != H1_BODY_CHUNKED) {
+        queue_bytes(s, piece);
+        return true;
+    }
+    char line[H1_CHUNK_LINE_BYTES];
+    if (!conn_write(s->conn, slice_of(line, h1_print_chunk_line(line, piece->n)))) return false;
+    queue_bytes(s, piece);
+    return conn_write(s->conn, SLICE("\r\n"));
 }
 
 /* A body longer than announced must not run into the next message. */
@@ -63,8 +71,8 @@ int h1_sender_pump(struct h1_sender *s)
         enum body_result result = body_pull(s->body, &piece);
         if (result == BODY_WAIT) {
             s->ready = false;
-        } else if (result == BODY_DATA && fits_length(s, &piece)) {
-            queue_piece(s, &piece);
+        } else if (result == BODY_DATA && fits_length(s, &piece) && queue_piece(s, &piece)) {
+            continue;
         } else if (result == BODY_END && queue_end(s)) {
             body_close(&s->body);
         } else {

@@ -19,13 +19,20 @@ void h1_set_timer(struct h1_server *s, int64_t after_ms)
 
 /* ---- ending ---- */
 
+static void count_bytes(struct h1_server *s)
+{
+    metric_add(METRIC_CLIENT_BYTES_IN, (int64_t)(s->conn.received_bytes - s->counted_in_bytes));
+    metric_add(METRIC_CLIENT_BYTES_OUT, (int64_t)(s->conn.sent_bytes - s->counted_out_bytes));
+    s->counted_in_bytes = s->conn.received_bytes;
+    s->counted_out_bytes = s->conn.sent_bytes;
+}
+
 static void on_scope_idle(struct scope *scope)
 {
     struct h1_server *s = container_of(scope, struct h1_server, scope);
     struct h1_service *service = s->service;
     struct peer peer = s->peer;
-    metric_add(METRIC_CLIENT_BYTES_IN, (int64_t)s->conn.received_bytes);
-    metric_add(METRIC_CLIENT_BYTES_OUT, (int64_t)s->conn.sent_bytes);
+    count_bytes(s);
     conn_close(&s->conn);
     worker_block_put(s->conn.worker, &s->in);
     arena_free(&s->x.arena);
@@ -36,9 +43,15 @@ static void on_scope_idle(struct scope *scope)
     service->closed(service, &peer);
 }
 
+/* With a reset where something was left unsaid, so that a client whose response ends with the connection sees that this was
+ * not its end. */
 static void close_now(struct h1_server *s)
 {
     if (s->state == STATE_CLOSING) return;
+    if (s->unfinished || conn_queued_bytes(&s->conn)) {
+        struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+        setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+    }
     s->state = STATE_CLOSING;
     timer_cancel(&s->timer);
     conn_cancel(&s->conn);
@@ -78,18 +91,17 @@ static void on_exchange_idle(struct scope *scope)
     worker_block_put(s->conn.worker, &s->head_block);
     arena_free(&s->x.arena);
     metric_add(METRIC_EXCHANGES_LIVE, -1);
+    count_bytes(s);
     scope_leave(&s->scope);
     if (s->state == STATE_CLOSING) return;
     s->state = STATE_READY;
     h1_server_run(s);
 }
 
-/* A reset, so that a client whose response ends with the connection sees that this was not its end. */
 void h1_break_off(struct h1_server *s, int error)
 {
     if (h1_in_exchange(s)) {
-        struct linger hard = { .l_onoff = 1, .l_linger = 0 };
-        setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+        s->unfinished = true;
         h1_end_exchange(s, error);
     }
     close_now(s);
@@ -195,6 +207,7 @@ void h1_server_run(struct h1_server *s)
     s->running = false;
     if (s->state == STATE_CLOSING) return;
     conn_flush(&s->conn);
+    if (s->state != STATE_LINGERING) h1_regulate_input(s);
     if (s->state == STATE_ANSWERING) h1_watch_client(s);
     if (s->body_waiting && !timer_armed(&s->timer)) h1_set_timer(s, s->service->limits->body_timeout_ms);
 }
@@ -213,7 +226,6 @@ static void on_data(struct conn *c, struct slice bytes)
     } else {
         h1_wake_request_body(s);
         if (s->state == STATE_CLOSING) return;
-        h1_regulate_input(s);
         h1_server_run(s);
     }
 }

@@ -74,12 +74,12 @@ static enum body_result ended(struct h1_server *s)
     return BODY_END;
 }
 
+/* Only time counts in which the client was waited for: it is not slow while the origin is. */
 static bool too_slow(const struct h1_server *s)
 {
     const struct http_limits *limits = s->service->limits;
-    int64_t since_ms = h1_now_ms(s) - s->body_began_ms;
-    if (!limits->rate_min_bytes || since_ms <= limits->rate_grace_ms) return false;
-    return (int64_t)s->x.body_received_bytes < limits->rate_min_bytes * (since_ms / 1000);
+    if (!limits->rate_min_bytes || s->waited_ms <= limits->rate_grace_ms) return false;
+    return (int64_t)s->x.body_received_bytes < limits->rate_min_bytes * (s->waited_ms / 1000);
 }
 
 static enum body_result wait_for_more(struct h1_server *s)
@@ -87,6 +87,7 @@ static enum body_result wait_for_more(struct h1_server *s)
     if (s->conn.read_ended) return failed(s, -E_CLIENT_GONE);
     if (too_slow(s)) return failed(s, -E_BODY_TIMEOUT);
     s->body_waiting = true;
+    s->wait_began_ms = h1_now_ms(s);
     if (!s->running && !timer_armed(&s->timer)) h1_set_timer(s, s->service->limits->body_timeout_ms);
     return BODY_WAIT;
 }
@@ -150,7 +151,7 @@ void h1_open_request_body(struct h1_server *s, const struct h1_request *r)
     if (r->body == H1_BODY_NONE) return;
     s->continue_owed = r->expect_continue;
     s->request_left = r->body == H1_BODY_LENGTH ? (uint64_t)r->msg.length : 0;
-    s->body_began_ms = h1_now_ms(s);
+    s->waited_ms = 0;
     s->request_body = (struct body){ .ops = &request_body_ops };
     s->x.request_body = &s->request_body;
     if (r->body == H1_BODY_CHUNKED) h1_chunked_init(&s->chunked, &s->limits, &s->x.arena);
@@ -161,6 +162,7 @@ void h1_wake_request_body(struct h1_server *s)
 {
     if (!s->body_waiting) return;
     s->body_waiting = false;
+    s->waited_ms += h1_now_ms(s) - s->wait_began_ms;
     timer_cancel(&s->timer);
     s->request_body.ready(&s->request_body);
 }

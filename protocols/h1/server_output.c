@@ -37,7 +37,8 @@ static void choose_framing(struct h1_server *s, const struct response *r, bool h
 static void choose_connection(struct h1_server *s, struct h1_framing *framing)
 {
     bool enough = s->requests >= s->service->limits->requests_per_connection;
-    if (!s->request_ended || enough || s->service->draining || s->conn.read_ended) s->keep_alive = false;
+    bool was_last = s->conn.read_ended && h1_unread(s).n == 0;
+    if (!s->request_ended || enough || s->service->draining || was_last) s->keep_alive = false;
     framing->connection = !s->keep_alive                  ? H1_CONNECTION_CLOSE :
                           s->x.request.version < HTTP_1_1 ? H1_CONNECTION_KEEP_ALIVE :
                                                             H1_CONNECTION_PERSIST;
