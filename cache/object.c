@@ -60,6 +60,7 @@ struct payload *payload_hold(struct payload *p)
 
 static void payload_drop_first(struct payload *p)
 {
+    if (p->segments[0].block == p->gathering) p->gathering = NULL;
     p->first += p->segments[0].n;
     p->cost_bytes -= block_cost(p->segments[0].block->size_bytes);
     span_release(&p->segments[0]);
@@ -83,7 +84,7 @@ static size_t payload_drop(struct payload *p)
 static bool gather(struct payload *p, const struct span *s)
 {
     struct span *last = p->count ? &p->segments[p->count - 1] : NULL;
-    bool fits = p->gathering && last->block == p->gathering &&
+    bool fits = last && p->gathering && last->block == p->gathering &&
                 last->at + last->n + s->n <= p->gathering->size_bytes;
     if (!fits) return false;
     memcpy(p->gathering->data + last->at + last->n, span_slice(s).p, s->n);

@@ -173,7 +173,7 @@ static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reaso
     s->status.fwd = reason;
     s->verdict = verdict;
     if (s->opaque) order.request_body = request_body(s);
-    order.keep_range = true;
+    order.keep_range = s->opaque || s->x->request.method == METHOD_GET;
     start_miss(s, &order);
     object_drop(&o);
 }
