@@ -6,7 +6,7 @@
 #include "edge/base/mem.h"
 #include "edge/config_builder.h"
 
-#define ARENA_CHUNK_BYTES (32 * 1024)
+#define TEXT_CHUNK_BYTES (32 * 1024)
 #define READ_BYTES        (64 * 1024)
 
 static _Atomic uint64_t generations;
@@ -14,7 +14,7 @@ static _Atomic uint64_t generations;
 static struct config *new_config(void)
 {
     struct config *c = xcalloc(1, sizeof *c);
-    arena_init(&c->arena, ARENA_CHUNK_BYTES);
+    arena_init(&c->arena, TEXT_CHUNK_BYTES);
     atomic_init(&c->references, 1);
     return c;
 }

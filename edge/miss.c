@@ -12,8 +12,6 @@
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
 
-#define ARENA_CHUNK 4096
-
 struct miss {
     struct list link; /* of the edge's */
     struct edge *edge;
@@ -179,7 +177,7 @@ void miss_start(struct edge *e, const struct miss_order *order, struct miss_watc
     m->route = order->route;
     m->object = object_hold(order->object);
     m->base = order->base ? object_hold(order->base) : NULL;
-    arena_init(&m->arena, ARENA_CHUNK);
+    arena_init(&m->arena, ARENA_CHUNK_BYTES);
     scope_init(&m->scope, &e->worker, on_scope_idle);
     list_append(&e->misses, &m->link);
     prepare(m, order);

@@ -23,7 +23,8 @@
 struct serve {
     struct exchange *x;
     struct edge *edge;
-    struct config *config; /* held */
+    struct config *config; /* the edge's, which may change it whenever the loop turns: held by what waits */
+    bool held;
     const struct config_route *route;
     struct key key;
     struct cache_status status;
@@ -126,6 +127,8 @@ static void wait_for(struct serve *s, struct object *o)
         return;
     }
     s->object = object_hold(o);
+    if (!s->held) config_hold(s->config);
+    s->held = true;
     wait_init(&s->wait, &s->x->scope, on_head);
     s->waiting = object_wait_head(o, &s->wait);
     if (!s->waiting) use_object(s);
@@ -414,7 +417,7 @@ static struct serve *open_serve(struct exchange *x)
     struct serve *s = arena_new(&x->arena, struct serve);
     s->x = x;
     s->edge = edge_of(x->worker);
-    s->config = config_hold(s->edge->config);
+    s->config = s->edge->config;
     x->edge = s;
     return s;
 }
@@ -461,7 +464,7 @@ static void write_log(const struct serve *s)
     struct exchange *x = s->x;
     struct access_record record = {
         .exchange = x,
-        .client = forward_client(s->config, x->peer, &x->request, &x->arena),
+        .client = forward_client(s->edge->config, x->peer, &x->request, &x->arena),
         .verdict = verdict_name(s->verdict),
         .upstream = s->watch.upstream,
     };
@@ -475,7 +478,7 @@ static void end(struct exchange *x)
     miss_leave(&s->watch);
     count(s);
     write_log(s);
-    config_drop(&s->config);
+    if (s->held) config_drop(&s->config);
 }
 
 const struct exchange_handler serve_handler = { begin, reject, end };

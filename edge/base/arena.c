@@ -18,6 +18,53 @@ void arena_init(struct arena *a, size_t chunk_bytes)
     *a = (struct arena){ .chunk_bytes = chunk_bytes };
 }
 
+/* ---- chunks ---- */
+
+#ifdef __SANITIZE_ADDRESS__
+#define SPARE_MAX 0 /* so that no use after free is hidden */
+#else
+#define SPARE_MAX 64
+#endif
+
+static _Thread_local struct arena_chunk *spare;
+static _Thread_local unsigned spare_count;
+
+static struct arena_chunk *get_chunk(size_t size_bytes)
+{
+    struct arena_chunk *c = spare;
+    if (!c || size_bytes != ARENA_CHUNK_BYTES) {
+        c = xmalloc(sizeof *c + size_bytes);
+        c->size_bytes = size_bytes;
+        return c;
+    }
+    spare = c->next;
+    spare_count--;
+    return c;
+}
+
+static void put_chunk(struct arena_chunk *c)
+{
+    if (c->size_bytes != ARENA_CHUNK_BYTES || spare_count >= SPARE_MAX) {
+        free(c);
+        return;
+    }
+    c->next = spare;
+    spare = c;
+    spare_count++;
+}
+
+void arena_free_spare(void)
+{
+    while (spare) {
+        struct arena_chunk *c = spare;
+        spare = c->next;
+        free(c);
+    }
+    spare_count = 0;
+}
+
+/* ---- life ---- */
+
 static void use_chunk(struct arena *a, struct arena_chunk *c)
 {
     a->at = c->data;
@@ -27,8 +74,7 @@ static void use_chunk(struct arena *a, struct arena_chunk *c)
 static void add_chunk(struct arena *a, size_t size_bytes)
 {
     if (size_bytes < a->chunk_bytes) size_bytes = a->chunk_bytes;
-    struct arena_chunk *c = xmalloc(sizeof *c + size_bytes);
-    c->size_bytes = size_bytes;
+    struct arena_chunk *c = get_chunk(size_bytes);
     c->next = a->chunks;
     a->chunks = c;
     use_chunk(a, c);
@@ -40,7 +86,7 @@ void arena_reset(struct arena *a)
     struct arena_chunk *c = a->chunks;
     while (c->next) {
         struct arena_chunk *next = c->next;
-        free(c);
+        put_chunk(c);
         c = next;
     }
     a->chunks = c;
@@ -51,7 +97,7 @@ void arena_free(struct arena *a)
 {
     while (a->chunks) {
         struct arena_chunk *next = a->chunks->next;
-        free(a->chunks);
+        put_chunk(a->chunks);
         a->chunks = next;
     }
     a->at = a->end = NULL;

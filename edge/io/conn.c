@@ -115,7 +115,12 @@ static void on_filled(struct op *op, const struct op_result *r)
 
 static struct conn_out *out_of(struct conn *c)
 {
-    if (!c->out) c->out = xcalloc(1, sizeof *c->out);
+    if (c->out) return c->out;
+    c->out = xmalloc(sizeof *c->out);
+    c->out->count = 0;
+    c->out->queued_bytes = 0;
+    c->out->tail = NULL;
+    c->out->sending = false;
     return c->out;
 }
 

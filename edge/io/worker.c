@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "edge/base/arena.h"
 #include "edge/base/check.h"
 #include "edge/base/clock.h"
 #include "edge/base/error.h"
@@ -270,6 +271,7 @@ static void *thread_main(void *arg)
         loop(w);
         close_all(w);
     }
+    arena_free_spare();
     metrics_detach();
     return NULL;
 }

@@ -13,7 +13,6 @@
 #include "edge/io/worker.h"
 #include "protocols/h1/print.h"
 
-#define ARENA_CHUNK    2048
 #define HEAD_BLOCK_MAX (2 * H1_RESPONSE_HEAD_BYTES)
 
 static void set_timer(struct h1_client *c, int64_t after_ms)
@@ -136,7 +135,7 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
     c->opened_ms = worker_now_ms(w);
     c->limits = (struct h1_limits){ H1_RESPONSE_LINE_BYTES, H1_RESPONSE_HEAD_BYTES, H1_RESPONSE_FIELDS };
     memcpy(&c->address, to, to_bytes);
-    arena_init(&c->arena, ARENA_CHUNK);
+    arena_init(&c->arena, ARENA_CHUNK_BYTES);
     list_init(&c->link);
     scope_init(&c->scope, w, on_scope_idle);
     conn_init(&c->conn, w, &c->scope, &conn_ops, fd);

@@ -8,7 +8,6 @@
 #include "edge/base/metrics.h"
 #include "protocols/h1/connection.h"
 
-#define ARENA_CHUNK      4096
 #define LINGER_MS        2000 /* for the client to read our last bytes, RFC 9112 section 9.6 */
 #define LINGER_BYTES_MAX (1024 * 1024)
 
@@ -311,7 +310,7 @@ void h1_server_start(struct h1_service *service, int fd, const struct peer *peer
     s->x.handler = service->handler;
     s->x.peer = &s->peer;
     s->x.worker = w;
-    arena_init(&s->x.arena, ARENA_CHUNK);
+    arena_init(&s->x.arena, ARENA_CHUNK_BYTES);
     scope_init(&s->scope, w, on_scope_idle);
     conn_init(&s->conn, w, &s->scope, &conn_ops, fd);
     timer_init(&s->timer, on_timer);
