@@ -73,6 +73,14 @@ void conn_recv_into(struct conn *c, void *to, size_t size_bytes)
 
 bool conn_recv_armed(const struct conn *c) { return c->recv_op.armed; }
 
+size_t conn_recv_now(struct conn *c, void *to, size_t size_bytes)
+{
+    ssize_t n = recv(c->fd, to, size_bytes, MSG_DONTWAIT);
+    if (n <= 0) return 0;
+    c->received_bytes += (uint64_t)n;
+    return (size_t)n;
+}
+
 static void end_reading(struct conn *c, bool reset)
 {
     if (c->read_ended) return;
@@ -92,6 +100,7 @@ static void on_recv(struct op *op, const struct op_result *r)
     if (r->result > 0) {
         c->received_bytes += (uint64_t)r->result;
         if (!c->multishot) c->reading = false;
+        c->nonempty = r->nonempty;
         c->ops->data(c, r->data);
     } else if (!try_again(r->result)) {
         end_reading(c, r->result < 0);

@@ -38,6 +38,7 @@ struct conn {
     bool multishot;  /* read until told otherwise, or once */
     bool read_ended; /* ended() was called */
     bool broken;     /* a send failed: nothing more can be sent */
+    bool nonempty;   /* inside data(): there is more */
     uint64_t received_bytes, sent_bytes;
 };
 
@@ -52,6 +53,9 @@ void conn_recv_stop(struct conn *c);
 /* One filled(), with 1 to size_bytes bytes at to. No other receive may be armed. */
 void conn_recv_into(struct conn *c, void *to, size_t size_bytes);
 bool conn_recv_armed(const struct conn *c);
+/* Inside data(), where conn->nonempty says that the socket has more: takes of it what fits, at once. 0 where nothing came after
+ * all; an end or an error is left to the next receive. */
+size_t conn_recv_now(struct conn *c, void *to, size_t size_bytes);
 
 /* Room for n bytes to be written in place at the end of the queue; NULL when the queue is full or memory is out. n may be
  * up to a few pages more than a pooled block. conn_commit says how many were written. */

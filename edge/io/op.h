@@ -17,6 +17,7 @@ struct op;
 struct op_result {
     int result;        /* bytes, a descriptor, 0, or a negative errno */
     bool more;         /* a multishot goes on */
+    bool nonempty;     /* of a receive: the socket has more, right now */
     struct slice data; /* of a receive that selected a buffer */
 };
 

@@ -161,7 +161,8 @@ static void run_completion(struct worker *w, const struct io_uring_cqe *cqe)
 {
     struct op *op = io_uring_cqe_get_data(cqe);
     if (!op) return; /* a cancellation that found nothing */
-    struct op_result r = { .result = cqe->res, .more = cqe->flags & IORING_CQE_F_MORE };
+    struct op_result r = { .result = cqe->res, .more = cqe->flags & IORING_CQE_F_MORE,
+                           .nonempty = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY };
     bool selected = cqe->flags & IORING_CQE_F_BUFFER;
     unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
     if (selected && cqe->res > 0) {

@@ -70,6 +70,7 @@ static void on_scope_idle(struct scope *scope)
     metric_add(METRIC_ORIGIN_CONNECTIONS_LIVE, -1);
     conn_close(&c->conn);
     drop_input(c);
+    worker_block_put(c->conn.worker, &c->ahead);
     worker_block_put(c->conn.worker, &c->head_block);
     arena_free(&c->arena);
     c->ops->closed(c);

@@ -69,6 +69,8 @@ struct h1_client {
     enum method method;
     struct block *in;     /* unread bytes are [at, end) */
     size_t at, end, scanned, block_bytes;
+    struct block *ahead; /* the next block, whose first ahead_bytes were read already */
+    size_t ahead_bytes;
     struct block *head_block;
     struct arena arena;
     struct h1_limits limits;

@@ -7,6 +7,11 @@
 
 /* ---- where bytes go ---- */
 
+static struct slice unread(const struct h1_client *c)
+{
+    return c->in ? slice_of(c->in->data + c->at, c->end - c->at) : SLICE_NONE;
+}
+
 static size_t room(const struct h1_client *c)
 {
     return c->in ? c->in->size_bytes - c->end : 0;
@@ -39,6 +44,28 @@ static bool make_room(struct h1_client *c)
     c->in = b;
     c->at = c->end = 0;
     return true;
+}
+
+/* What a server sends behind its head usually has arrived with it. Taken now it goes to the client together with the head, in
+ * one send. */
+static void read_ahead(struct h1_client *c)
+{
+    size_t unread = c->end - c->at;
+    if (c->framing == H1_BODY_NONE || (c->framing == H1_BODY_LENGTH && c->left <= unread)) return;
+    uint64_t rest = c->framing == H1_BODY_LENGTH ? c->left - unread : BODY_BLOCK_MAX / 4;
+    c->ahead = block_new(rest < BODY_BLOCK_MAX ? (size_t)rest : BODY_BLOCK_MAX);
+    if (!c->ahead) return;
+    c->ahead_bytes = conn_recv_now(&c->conn, c->ahead->data, c->ahead->size_bytes);
+    if (c->ahead_bytes == 0) worker_block_put(c->conn.worker, &c->ahead);
+}
+
+static void use_ahead(struct h1_client *c)
+{
+    worker_block_put(c->conn.worker, &c->in);
+    c->in = c->ahead;
+    c->at = 0;
+    c->end = c->ahead_bytes;
+    c->ahead = NULL;
 }
 
 /* ---- pulling ---- */
@@ -76,8 +103,9 @@ static enum body_result hand_out(struct h1_client *c, struct slice data, struct 
     return BODY_DATA;
 }
 
-static enum body_result pull_plain(struct h1_client *c, struct slice data, struct span *out)
+static enum body_result pull_plain(struct h1_client *c, struct span *out)
 {
+    struct slice data = unread(c);
     if (c->framing == H1_BODY_LENGTH) {
         if (c->left == 0) return ended(c);
         if (data.n > c->left) data.n = (size_t)c->left;
@@ -90,9 +118,9 @@ static enum body_result pull_plain(struct h1_client *c, struct slice data, struc
     return whole ? ended(c) : failed(c, -E_RESPONSE_INCOMPLETE);
 }
 
-static enum body_result pull_chunked(struct h1_client *c, struct slice in, struct span *out)
+static enum body_result pull_chunked(struct h1_client *c, struct span *out)
 {
-    struct slice data;
+    struct slice in = unread(c), data;
     size_t before = in.n;
     int what = in.n ? h1_chunked_next(&c->chunked, &in, &data) : H1_CHUNK_MORE;
     c->at += before - in.n;
@@ -102,16 +130,20 @@ static enum body_result pull_chunked(struct h1_client *c, struct slice in, struc
     case H1_CHUNK_MORE: break;
     default: return failed(c, -E_RESPONSE_MALFORMED);
     }
+    if (c->ahead) {
+        use_ahead(c);
+        return pull_chunked(c, out);
+    }
     return c->conn.read_ended ? failed(c, -E_RESPONSE_INCOMPLETE) : wait_for_more(c);
 }
 
 static enum body_result pull(struct body *b, struct span *out)
 {
     struct h1_client *c = container_of(b, struct h1_client, body);
-    struct slice in = c->in ? slice_of(c->in->data + c->at, c->end - c->at) : SLICE_NONE;
+    if (c->at == c->end && c->ahead) use_ahead(c);
     if (c->read_error) return failed(c, c->read_error);
     if (c->framing == H1_BODY_NONE) return ended(c);
-    return c->framing == H1_BODY_CHUNKED ? pull_chunked(c, in, out) : pull_plain(c, in, out);
+    return c->framing == H1_BODY_CHUNKED ? pull_chunked(c, out) : pull_plain(c, out);
 }
 
 /* A puller that knows the length need not ask for the end. */
@@ -119,8 +151,10 @@ static void close_body(struct body *b)
 {
     struct h1_client *c = container_of(b, struct h1_client, body);
     bool all_taken = c->framing == H1_BODY_NONE || (c->framing == H1_BODY_LENGTH && c->left == 0);
+    bool nothing_left = !c->ahead;
+    worker_block_put(c->conn.worker, &c->ahead);
     c->body_waiting = false;
-    h1_client_finish(c, c->body_ended || all_taken);
+    h1_client_finish(c, nothing_left && (c->body_ended || all_taken));
 }
 
 static const struct body_ops body_ops = { .pull = pull, .close = close_body };
@@ -131,6 +165,7 @@ void h1_client_open_body(struct h1_client *c, const struct h1_response *r)
     c->framing = r->body;
     c->left = r->body == H1_BODY_LENGTH ? (uint64_t)r->msg.length : 0;
     if (r->body == H1_BODY_CHUNKED) h1_chunked_init(&c->chunked, &c->limits, &c->arena);
+    if (c->conn.nonempty) read_ahead(c);
 }
 
 void h1_client_wake_body(struct h1_client *c)
