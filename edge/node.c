@@ -47,10 +47,17 @@ static int start_edge(struct node *n, unsigned i)
     return worker_start(&e->worker, nth_cpu(i), edge_start);
 }
 
+/* What the workers need for themselves comes out of the budget, up to an eighth of it: who sets memory means the process. */
+static size_t cache_bytes(const struct config *c)
+{
+    size_t workers = (size_t)node_edges(c) * WORKER_OWN_BYTES, eighth = c->cache.memory_bytes / 8;
+    return c->cache.memory_bytes - (workers < eighth ? workers : eighth);
+}
+
 int node_start(struct node *n, const struct config *c)
 {
     unsigned count = node_edges(c);
-    index_init(&n->index, c->cache.memory_bytes, c->cache.variants_max, c->cache.window_bytes);
+    index_init(&n->index, cache_bytes(c), c->cache.variants_max, c->cache.window_bytes);
     origin_limits_init(&n->origin_limits);
     client_limits_init(&n->clients);
     n->main_thread = pthread_self();
@@ -98,7 +105,7 @@ void node_configure(struct node *n, struct config *c, struct listen_sockets *soc
     struct delivery *v = xcalloc(n->edge_count, sizeof *v);
     sem_t done;
     sem_init(&done, 0, 0);
-    n->index.budget.limit_bytes = c->cache.memory_bytes;
+    n->index.budget.limit_bytes = cache_bytes(c);
     n->index.variants_max = c->cache.variants_max;
     n->index.window_bytes = c->cache.window_bytes;
     for (unsigned i = 0; i < n->edge_count; i++) {

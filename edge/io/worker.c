@@ -20,7 +20,7 @@
 
 #define SUBMISSIONS  4096
 #define COMPLETIONS  16384
-#define BUFFER_COUNT 1024
+#define BUFFER_COUNT 128
 #define BUFFER_BYTES 8192
 
 static _Thread_local struct worker *self;

@@ -15,7 +15,8 @@
 
 #define WORKER_BLOCK_BYTES (16384 - sizeof(struct block)) /* a pooled block, header included: 16 KiB */
 #define WORKER_BUFFER_GROUP 0 /* of the buffers that receives pick from */
-#define WORKER_BLOCKS_KEPT 256                            /* free ones: 4 MiB at most */
+#define WORKER_BLOCKS_KEPT 64                             /* free ones: 1 MiB at most */
+#define WORKER_OWN_BYTES   (8 << 20)                      /* what a busy one needs: buffers, ring, requests in flight */
 
 struct worker {
     unsigned index;
