@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness import CLOSE, RESET, Reply, Truncated, fresh
+from harness import CLOSE, RESET, Reply, Truncated, eventually, fresh
 
 OK = b"HTTP/1.1 200 OK\r\n"
 LENGTH_10 = OK + b"Cache-Control: max-age=60\r\nContent-Length: 10\r\n\r\n"
@@ -102,14 +102,15 @@ def test_leftover_bytes_are_dropped_with_their_connection(origin, client):
     assert origin.connections == 2
 
 
-def test_bytes_on_an_idle_connection_end_it(origin, client):
+def test_bytes_on_an_idle_connection_end_it(origin, verge):
     gate = origin.gate()
     origin.on("/", [OK + b"Content-Length: 4\r\n\r\ngood", gate,
                     OK + b"Content-Length: 4\r\n\r\nevil"])
     origin.on("/next", Reply(body=b"next"))
-    assert client.get("/").body == b"good"
+    assert verge.client.get("/").body == b"good"
     gate.set()
-    assert client.get("/next").body == b"next"
+    eventually(lambda: verge.metric("verge_origin_connections_live") == 0, "it is given up")
+    assert verge.client.get("/next").body == b"next"
 
 
 @pytest.mark.parametrize("status", [204, 304])
