@@ -1,6 +1,7 @@
 #include "cache/object.h"
 
 #include "cache/reader.h"
+#include "cache/tags.h"
 
 #include <stdlib.h>
 
@@ -269,16 +270,21 @@ static void set_state_locked(struct object *o, enum object_state state)
     atomic_store_explicit(&o->state, (int)state, memory_order_release);
 }
 
-/* All of the head in one piece: field array, then vary and its key, then the field lines the slices point into. */
+/* All of the head in one piece: field array, then tags, vary and its key, then the field lines the slices point into. */
 static void copy_head(struct object *o, const struct response *head, struct slice vary, struct slice vary_key)
 {
     const struct fields *from = &head->fields;
     size_t lines = 0, array = from->n * sizeof *from->v;
     for (uint32_t i = 0; i < from->n; i++) lines += from->v[i].name.n + from->v[i].value.n + 4;
-    o->head_bytes = array + vary.n + vary_key.n + lines;
+    uint64_t tags[TAGS_MAX];
+    o->tag_count = tags_of(from, tags);
+    size_t tag_bytes = o->tag_count * sizeof *tags;
+    o->head_bytes = array + tag_bytes + vary.n + vary_key.n + lines;
     o->head_memory = xmalloc(o->head_bytes);
     struct field *v = (struct field *)o->head_memory;
     char *at = o->head_memory + array;
+    o->tags = (const uint64_t *)at;
+    at = mempcpy(at, tags, tag_bytes);
     o->vary = slice_of(at, vary.n);
     at = mempcpy(at, vary.p ? vary.p : "", vary.n);
     o->vary_key = slice_of(at, vary_key.n);

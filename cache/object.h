@@ -59,6 +59,8 @@ struct object {
     uint64_t purge_seq;   /* current when the origin request began */
     struct response head; /* fields point into head_memory */
     struct freshness freshness;
+    const uint64_t *tags; /* hashes, tag_count of them: what a purge by tag looks at */
+    unsigned tag_count;
     struct slice vary, vary_key; /* names, and the values of the request that fetched it */
     bool shareable;              /* was to be stored when its head came: requests that joined may use it */
     char *head_memory;

@@ -29,14 +29,23 @@ struct worker *worker_self(void) { return self; }
 
 /* ---- the ring ---- */
 
-static int ring_open(struct io_uring *ring, unsigned entries)
+static int ring_open_with(struct io_uring *ring, unsigned entries, unsigned newer_flags)
 {
     struct io_uring_params params = {
         .flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
-                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP,
+                 IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CLAMP | newer_flags,
         .cq_entries = entries * 4,
     };
     return io_uring_queue_init_params(entries, ring, &params);
+}
+
+/* What a kernel does not know it refuses: newer features are asked for first. */
+static int ring_open(struct io_uring *ring, unsigned entries)
+{
+    int rc = ring_open_with(ring, entries, IORING_SETUP_NO_SQARRAY); /* Linux 6.6 */
+    if (rc == -EINVAL) rc = ring_open_with(ring, entries, 0);
+    if (rc == 0) io_uring_register_ring_fd(ring); /* Linux 5.18: no table lookup for each entry; its failure costs only that */
+    return rc;
 }
 
 int worker_probe(void)
