@@ -195,7 +195,8 @@ static void buffers_open(void)
 static const struct response *response_build(struct response *response, size_t body_bytes)
 {
     char head[256], date[32];
-    time_t now = time(NULL); /* a cache takes an old Date for age: a run is shorter than what is fresh */
+    time_t now =
+        time(NULL); /* a cache takes an old Date for age: a run is shorter than what is fresh */
     strftime(date, sizeof date, "%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
     int head_bytes = snprintf(head, sizeof head,
                               "HTTP/1.1 200 OK\r\n"

@@ -79,15 +79,23 @@ static void on_room(struct wait *w)
 static void on_abandoned(struct wait *w)
 {
     struct fill *f = container_of(w, struct fill, abandoned);
-    if (object_is_wanted(f->object)) object_on_abandoned(f->object, w);
-    else end(f, -E_CANCELED);
+    if (object_is_wanted(f->object))
+        object_on_abandoned(f->object, w);
+    else
+        end(f, -E_CANCELED);
 }
 
-void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored, struct body *body,
-                size_t object_max_bytes, struct scope *scope, void (*ended)(struct fill *f, int error))
+void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored,
+                struct body *body, size_t object_max_bytes, struct scope *scope,
+                void (*ended)(struct fill *f, int error))
 {
-    *f = (struct fill){ .index = ix, .object = object_hold(object), .body = body, .stored = stored,
-                        .object_max_bytes = object_max_bytes, .ready = true, .ended = ended };
+    *f = (struct fill){ .index = ix,
+                        .object = object_hold(object),
+                        .body = body,
+                        .stored = stored,
+                        .object_max_bytes = object_max_bytes,
+                        .ready = true,
+                        .ended = ended };
     wait_init(&f->room, scope, on_room);
     wait_init(&f->abandoned, scope, on_abandoned);
     body->ready = on_body_ready;

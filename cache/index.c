@@ -27,7 +27,7 @@ struct index_entry {
     unsigned pending_count;
     struct slice vary;     /* the newest variant's: tells fetches under way apart */
     int64_t pass_until_ms; /* wall clock */
-    uint64_t purged;       /* sequence of the last invalidation: objects from before are not to be used */
+    uint64_t purged; /* sequence of the last invalidation: objects from before are not to be used */
 };
 
 static struct slice copy_of(struct slice s)
@@ -131,10 +131,12 @@ static void remove_entry(struct index *ix, struct index_shard *s, struct index_e
     free(e);
 }
 
-/* An entry goes when it says nothing any more. One that only says "uncacheable" is left to eviction. */
+/* An entry goes when it says nothing any more. One that only says "uncacheable" is left to
+ * eviction. */
 static void tidy_entry(struct index *ix, struct index_shard *s, struct index_entry *e)
 {
-    if (e->variant_count == 0 && e->pending_count == 0 && e->pass_until_ms == 0) remove_entry(ix, s, e);
+    if (e->variant_count == 0 && e->pending_count == 0 && e->pass_until_ms == 0)
+        remove_entry(ix, s, e);
 }
 
 static void drop_pending(struct index_entry *e, unsigned i)
@@ -191,8 +193,8 @@ static struct object *find_variant(const struct index_entry *e, const struct req
     return NULL;
 }
 
-/* Joins the fetch that is under way for such a request, or begins one. Before the head is there, requests belong together
- * unless the key's last known Vary tells them apart. */
+/* Joins the fetch that is under way for such a request, or begins one. Before the head is there,
+ * requests belong together unless the key's last known Vary tells them apart. */
 static bool join_or_lead(struct index *ix, struct index_entry *e, const struct key *key,
                          const struct request *req, struct arena *arena, struct object **pending)
 {
@@ -220,7 +222,8 @@ static void refresh_stale(struct index *ix, struct index_entry *e, const struct 
 
 static bool is_fresh(const struct object *o, int64_t now_ms)
 {
-    return o && !(o->freshness.flags & FRESH_NO_CACHE) && freshness_ttl_ms(&o->freshness, now_ms) > 0;
+    return o && !(o->freshness.flags & FRESH_NO_CACHE) &&
+           freshness_ttl_ms(&o->freshness, now_ms) > 0;
 }
 
 static void look_in_entry(struct index *ix, struct index_entry *e, const struct key *key,
@@ -247,7 +250,8 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
     bool has_base = o && object_state(o) == OBJECT_COMPLETE;
     if (has_base && !joined) out->object = object_hold(o);
     out->verdict = joined ? LOOKUP_JOIN : has_base ? LOOKUP_VALIDATE : LOOKUP_LEAD;
-    bool insists = reuse == REUSE_RELOAD || is_fresh(o, now_ms); /* by more than the response demands */
+    bool insists =
+        reuse == REUSE_RELOAD || is_fresh(o, now_ms); /* by more than the response demands */
     out->reload = o && insists;
     out->stale = o && !out->reload;
 }
@@ -296,7 +300,8 @@ static void drop_removed(struct removed *removed)
     free(removed->v);
 }
 
-static void insert_variant(struct index *ix, struct index_entry *e, struct object *o, struct removed *removed)
+static void insert_variant(struct index *ix, struct index_entry *e, struct object *o,
+                           struct removed *removed)
 {
     for (unsigned i = e->variant_count; i-- > 0;) {
         struct object *old = e->variants[i];
@@ -323,8 +328,10 @@ bool index_publish(struct index *ix, struct object *o)
     struct index_entry *e = get_entry(ix, s, &o->key);
     forget_pending(e, o);
     bool valid = usable(e, o);
-    if (valid) insert_variant(ix, e, o, &removed);
-    else tidy_entry(ix, s, e);
+    if (valid)
+        insert_variant(ix, e, o, &removed);
+    else
+        tidy_entry(ix, s, e);
     pthread_mutex_unlock(&s->lock);
     drop_removed(&removed);
     if (valid) metric_add(METRIC_CACHE_INSERTS, 1);
@@ -394,7 +401,8 @@ void index_touch(struct index *ix, struct object *o)
 static double worth_of(struct object *o)
 {
     double hits = atomic_load_explicit(&o->hits, memory_order_relaxed);
-    return atomic_load_explicit(&o->touched, memory_order_relaxed) + (hits + 1) / (double)object_cost(o);
+    return atomic_load_explicit(&o->touched, memory_order_relaxed) +
+           (hits + 1) / (double)object_cost(o);
 }
 
 static uint64_t next_random(struct index_shard *s) /* xorshift64 */
@@ -446,7 +454,8 @@ static void evict_one(struct index *ix, struct index_shard *s)
 
 bool index_over_budget(const struct index *ix)
 {
-    return atomic_load_explicit(&ix->budget.used_bytes, memory_order_relaxed) > ix->budget.limit_bytes;
+    return atomic_load_explicit(&ix->budget.used_bytes, memory_order_relaxed) >
+           ix->budget.limit_bytes;
 }
 
 void index_make_room(struct index *ix)

@@ -1,9 +1,10 @@
 /* index: all stored objects by key, and what is known about keys that have none.
  *
- * Shared by all workers: 64 shards, each a hash table under a mutex that is held for a lookup and never while an object
- * is read, filled or freed. An entry is one primary key: its stored variants (RFC 9111 section 4.1), the fetches under way
- * for it, and for how long its responses are known not to be shared. Eviction is a sampled GDSF: what is dropped is the
- * entry of 32 random ones whose worth, (hits + 1) / size plus the inflation of its last hit, is least. */
+ * Shared by all workers: 64 shards, each a hash table under a mutex that is held for a lookup and
+ * never while an object is read, filled or freed. An entry is one primary key: its stored variants
+ * (RFC 9111 section 4.1), the fetches under way for it, and for how long its responses are known
+ * not to be shared. Eviction is a sampled GDSF: what is dropped is the entry of 32 random ones
+ * whose worth, (hits + 1) / size plus the inflation of its last hit, is least. */
 #ifndef VERGE_CACHE_INDEX_H
 #define VERGE_CACHE_INDEX_H
 
@@ -20,8 +21,9 @@ struct index_shard {
     struct index_entry **entries; /* the same ones in no order, for sampling */
     size_t entry_count, entry_capacity;
     uint64_t random;
-    /* The last invalidation whose key has no entry (any more). A fetch made alone has none either, so one that began before it
-     * is not stored, whatever its key: better a miss too many than what was invalidated. */
+    /* The last invalidation whose key has no entry (any more). A fetch made alone has none either,
+     * so one that began before it is not stored, whatever its key: better a miss too many than what
+     * was invalidated. */
     uint64_t forgotten_purge;
 };
 
@@ -30,8 +32,9 @@ struct index {
     struct budget budget;
     _Atomic unsigned variants_max; /* these two a reload may change, like the budget's limit */
     _Atomic size_t window_bytes;
-    _Atomic uint64_t purge_seq; /* of the last purge or invalidation: what began before it is hit by it */
-    _Atomic double inflation;   /* GDSF's L: the worth of the last victim */
+    _Atomic uint64_t
+        purge_seq; /* of the last purge or invalidation: what began before it is hit by it */
+    _Atomic double inflation; /* GDSF's L: the worth of the last victim */
     struct index_shard shards[INDEX_SHARDS];
 };
 
@@ -39,7 +42,8 @@ struct index {
 enum lookup {
     LOOKUP_HIT,      /* object is fresh: answer with it */
     LOOKUP_STALE,    /* object may be served stale while somebody refreshes it */
-    LOOKUP_VALIDATE, /* object is stored but must be validated, by the caller: pending is the caller's to resolve */
+    LOOKUP_VALIDATE, /* object is stored but must be validated, by the caller: pending is the
+                        caller's to resolve */
     LOOKUP_LEAD,     /* nothing usable: the caller fetches; pending is the caller's to resolve */
     LOOKUP_JOIN,     /* somebody fetches: wait for pending */
     LOOKUP_PASS,     /* known not to be shared: fetch for this request alone */
@@ -49,35 +53,41 @@ struct lookup_result {
     enum lookup verdict;
     struct object *object;  /* HIT, STALE, VALIDATE */
     struct object *pending; /* VALIDATE, LEAD, JOIN; STALE with refresh */
-    bool refresh;   /* STALE: pending is the caller's to resolve, in the background */
-    bool stale;     /* one is stored but may not be used as it is: fwd=stale */
-    bool reload;    /* the client insists on the origin: fwd=request */
-    bool vary_miss; /* variants exist, none for this request: fwd=vary-miss */
+    bool refresh;           /* STALE: pending is the caller's to resolve, in the background */
+    bool stale;             /* one is stored but may not be used as it is: fwd=stale */
+    bool reload;            /* the client insists on the origin: fwd=request */
+    bool vary_miss;         /* variants exist, none for this request: fwd=vary-miss */
 };
 
 void index_init(struct index *ix, size_t limit_bytes, unsigned variants_max, size_t window_bytes);
 /* Drops everything. No worker may run any more. */
 void index_free(struct index *ix);
 
-/* Looks a request up. References in the result are the caller's. arena: for the request's Vary key. */
+/* Looks a request up. References in the result are the caller's. arena: for the request's Vary key.
+ */
 void index_lookup(struct index *ix, const struct key *key, const struct cache_policy *policy,
                   const struct request *req, int64_t now_ms, struct arena *arena,
                   struct lookup_result *out);
-/* The stored object a request would get, in any state of freshness, without any effect; NULL where there is none. */
+/* The stored object a request would get, in any state of freshness, without any effect; NULL where
+ * there is none. */
 struct object *index_peek(struct index *ix, const struct key *key, const struct request *req,
                           struct arena *arena);
 
-/* Ends a fetch that LOOKUP_LEAD or LOOKUP_VALIDATE began, in one of three ways; each forgets pending as such.
+/* Ends a fetch that LOOKUP_LEAD or LOOKUP_VALIDATE began, in one of three ways; each forgets
+ * pending as such.
  *
- * publish: stored (any object whose head is set, also one that never was pending). It takes the place of variants with
- * the same secondary key. False where a purge overtook it, and it is then used by those who wait, not stored. */
+ * publish: stored (any object whose head is set, also one that never was pending). It takes the
+ * place of variants with the same secondary key. False where a purge overtook it, and it is then
+ * used by those who wait, not stored. */
 bool index_publish(struct index *ix, struct object *o);
-/* release: nothing came, or nothing to be stored. until_ms (wall clock): how long requests for the key go their own way; 0: not. */
+/* release: nothing came, or nothing to be stored. until_ms (wall clock): how long requests for the
+ * key go their own way; 0: not. */
 void index_release(struct index *ix, struct object *pending, int64_t until_ms);
 /* Takes a stored object out: its fill failed, or it outgrew what may be stored. */
 void index_remove(struct index *ix, struct object *o);
 
-/* RFC 9111 section 4.4: stored variants go, and what is being fetched now will not be stored. Returns how many went. */
+/* RFC 9111 section 4.4: stored variants go, and what is being fetched now will not be stored.
+ * Returns how many went. */
 unsigned index_invalidate(struct index *ix, const struct key *key);
 
 /* A hit's bookkeeping. */

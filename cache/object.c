@@ -1,18 +1,15 @@
 #include "cache/object.h"
 
-#include "cache/reader.h"
-#include "cache/tags.h"
-
 #include <stdlib.h>
 
+#include "cache/reader.h"
+#include "cache/tags.h"
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 #include "edge/io/worker.h"
 
-#define GATHER_MAX         1024 /* pieces of a body up to that size are copied behind one another */
-#define GATHER_BLOCK_BYTES (16 * 1024)
-#define WINDOW_LEAST       (64 * 1024) /* while the budget is exceeded */
+#define WINDOW_LEAST (64 * 1024) /* while the budget is exceeded */
 
 /* ---- accounting ---- */
 
@@ -42,111 +39,6 @@ static size_t fixed_cost(const struct object *o)
 {
     return block_cost(sizeof *o) + block_cost(sizeof *o->payload) + block_cost(o->key.text.n) +
            (o->head_memory ? block_cost(o->head_bytes) : 0);
-}
-
-/* ---- payload ---- */
-
-static struct payload *payload_new(void)
-{
-    struct payload *p = xcalloc(1, sizeof *p);
-    atomic_init(&p->references, 1);
-    return p;
-}
-
-struct payload *payload_hold(struct payload *p)
-{
-    atomic_fetch_add_explicit(&p->references, 1, memory_order_relaxed);
-    return p;
-}
-
-static void payload_drop_first(struct payload *p)
-{
-    if (p->segments[0].block == p->gathering) p->gathering = NULL;
-    p->first += p->segments[0].n;
-    p->cost_bytes -= block_cost(p->segments[0].block->size_bytes);
-    span_release(&p->segments[0]);
-    p->count--;
-    memmove(p->segments, p->segments + 1, p->count * sizeof *p->segments);
-}
-
-/* Gives back what the row costs when the last generation of the object goes. */
-static size_t payload_drop(struct payload *p)
-{
-    if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1) return 0;
-    size_t cost = p->cost_bytes;
-    for (unsigned i = 0; i < p->count; i++) span_release(&p->segments[i]);
-    free(p->segments);
-    free(p);
-    return cost;
-}
-
-/* Small pieces, such as many chunks, are copied behind one another: a row of crumbs would hold a block for each and be slow
- * to walk. */
-static bool gather(struct payload *p, const struct span *s)
-{
-    struct span *last = p->count ? &p->segments[p->count - 1] : NULL;
-    bool fits = last && p->gathering && last->block == p->gathering &&
-                last->at + last->n + s->n <= p->gathering->size_bytes;
-    if (!fits) return false;
-    memcpy(p->gathering->data + last->at + last->n, span_slice(s).p, s->n);
-    last->n += s->n;
-    return true;
-}
-
-/* What it copies to has room for what will follow. */
-static void begin_gathering(struct payload *p, struct span *s)
-{
-    struct block *b = block_new(GATHER_BLOCK_BYTES);
-    if (!b) return;
-    memcpy(b->data, span_slice(s).p, s->n);
-    block_release(s->block);
-    *s = (struct span){ b, 0, s->n };
-    p->gathering = b;
-}
-
-/* Returns what the row costs more than before. */
-static size_t payload_append(struct payload *p, struct span *s)
-{
-    struct span *last = p->count ? &p->segments[p->count - 1] : NULL;
-    p->end += s->n;
-    if (last && last->block == s->block && last->at + last->n == s->at) {
-        last->n += s->n;
-        span_release(s);
-        return 0;
-    }
-    if (s->n <= GATHER_MAX && gather(p, s)) {
-        span_release(s);
-        return 0;
-    }
-    if (s->n <= GATHER_MAX && p->count) begin_gathering(p, s);
-    if (p->count == p->capacity) {
-        p->capacity = p->capacity ? p->capacity * 2 : 1;
-        p->segments = xrealloc(p->segments, p->capacity * sizeof *p->segments);
-    }
-    size_t cost = block_cost(s->block->size_bytes);
-    p->cost_bytes += cost;
-    p->segments[p->count++] = *s;
-    *s = (struct span){ 0 };
-    return cost;
-}
-
-/* Blocks are taken large while the length is unknown; a stored object should not keep the slack. */
-static size_t payload_compact(struct payload *p)
-{
-    size_t saved = 0;
-    for (unsigned i = 0; i < p->count; i++) {
-        struct span *s = &p->segments[i];
-        size_t size = s->block->size_bytes;
-        if (size - s->n <= size / 8) continue;
-        struct block *b = block_new(s->n);
-        if (!b) continue;
-        memcpy(b->data, span_slice(s).p, s->n);
-        saved += block_cost(size) - block_cost(s->n);
-        block_release(s->block);
-        *s = (struct span){ b, 0, s->n };
-    }
-    p->cost_bytes -= saved;
-    return saved;
 }
 
 /* ---- life ---- */
@@ -259,8 +151,10 @@ void object_cancel_wait(struct object *o, struct wait *w)
         w->parked = false;
     }
     pthread_mutex_unlock(&o->lock);
-    if (was_parked) scope_leave(w->scope);
-    else w->cancelled = true;
+    if (was_parked)
+        scope_leave(w->scope);
+    else
+        w->cancelled = true;
 }
 
 /* ---- the fill's side ---- */
@@ -270,8 +164,10 @@ static void set_state_locked(struct object *o, enum object_state state)
     atomic_store_explicit(&o->state, (int)state, memory_order_release);
 }
 
-/* All of the head in one piece: field array, then tags, vary and its key, then the field lines the slices point into. */
-static void copy_head(struct object *o, const struct response *head, struct slice vary, struct slice vary_key)
+/* All of the head in one piece: field array, then tags, vary and its key, then the field lines the
+ * slices point into. */
+static void copy_head(struct object *o, const struct response *head, struct slice vary,
+                      struct slice vary_key)
 {
     const struct fields *from = &head->fields;
     size_t lines = 0, array = from->n * sizeof *from->v;
@@ -293,7 +189,8 @@ static void copy_head(struct object *o, const struct response *head, struct slic
     o->head.lines = slice_of(at, lines);
     for (uint32_t i = 0; i < from->n; i++) {
         const struct field *f = &from->v[i];
-        v[i] = (struct field){ slice_of(at, f->name.n), slice_of(at + f->name.n + 2, f->value.n), f->id };
+        v[i] = (struct field){ slice_of(at, f->name.n), slice_of(at + f->name.n + 2, f->value.n),
+                               f->id };
         at = mempcpy(at, f->name.p, f->name.n);
         at = mempcpy(at, ": ", 2);
         at = mempcpy(at, f->value.p, f->value.n);
@@ -303,8 +200,9 @@ static void copy_head(struct object *o, const struct response *head, struct slic
     charge(o, block_cost(o->head_bytes));
 }
 
-void object_set_head(struct object *o, const struct response *head, const struct freshness *freshness,
-                     struct slice vary, struct slice vary_key, bool retain)
+void object_set_head(struct object *o, const struct response *head,
+                     const struct freshness *freshness, struct slice vary, struct slice vary_key,
+                     bool retain)
 {
     copy_head(o, head, vary, vary_key);
     o->freshness = *freshness;
@@ -356,7 +254,7 @@ static uint64_t slowest_locked(struct object *o)
 {
     uint64_t at = UINT64_MAX;
     unsigned reading = 0;
-    list_each(link, &o->readers) {
+    list_each (link, &o->readers) {
         const struct reader *r = container_of(link, struct reader, link);
         if (r->at < at) at = r->at;
         reading++;
@@ -391,7 +289,8 @@ void object_complete(struct object *o, const struct fields *trailers)
     if (trailers && trailers->n) {
         arena_init(&o->trailer_arena, 512);
         for (uint32_t i = 0; i < trailers->n; i++) {
-            fields_add_named(&o->trailers, &o->trailer_arena, arena_copy(&o->trailer_arena, trailers->v[i].name),
+            fields_add_named(&o->trailers, &o->trailer_arena,
+                             arena_copy(&o->trailer_arena, trailers->v[i].name),
                              arena_copy(&o->trailer_arena, trailers->v[i].value));
         }
     }

@@ -1,21 +1,25 @@
-/* object: a stored (or just passing) response: a head and a row of segments, each here or still to come.
+/* object: a stored (or just passing) response: a head and a row of segments, each here or still to
+ * come.
  *
  * Life:
  *   PENDING   its origin request is under way; nobody knows the head yet. Requests for it park.
  *   FILLING   the head is final, the body grows; readers read it while it does.
  *   COMPLETE  immutable from here on, read without a lock.
- *   FAILED    the rest will never come; error says why. Never handed to anybody who has sent nothing yet.
- *   REPLACED  it never got a head of its own; successor is to be used instead (freshened by a 304, or stale).
+ *   FAILED    the rest will never come; error says why. Never handed to anybody who has sent
+ * nothing yet. REPLACED  it never got a head of its own; successor is to be used instead (freshened
+ * by a 304, or stale).
  *
- * Counted references: index, fill, readers, parked requests. Shared between workers. Until COMPLETE everything below the
- * line belongs to the object's lock; head, freshness and vary are written once, before FILLING is published. A private
- * object (retain false) holds only what its readers have not taken yet. Knows no exchange and no origin. */
+ * Counted references: index, fill, readers, parked requests. Shared between workers. Until COMPLETE
+ * everything below the line belongs to the object's lock; head, freshness and vary are written
+ * once, before FILLING is published. A private object (retain false) holds only what its readers
+ * have not taken yet. Knows no exchange and no origin. */
 #ifndef VERGE_CACHE_OBJECT_H
 #define VERGE_CACHE_OBJECT_H
 
 #include <pthread.h>
 
 #include "cache/key.h"
+#include "cache/payload.h"
 #include "cache/policy.h"
 #include "edge/base/block.h"
 #include "edge/base/list.h"
@@ -29,8 +33,8 @@ enum object_state {
     OBJECT_REPLACED,
 };
 
-/* A parked wait: reachable from its object, all fields the object's lock's; once taken off, it belongs to whoever receives
- * the note. It holds its scope while parked or on its way. */
+/* A parked wait: reachable from its object, all fields the object's lock's; once taken off, it
+ * belongs to whoever receives the note. It holds its scope while parked or on its way. */
 struct wait {
     struct list link;
     struct note note;
@@ -38,17 +42,6 @@ struct wait {
     void (*ready)(struct wait *w);
     bool parked;    /* on the object's list */
     bool cancelled; /* the note is on its way, nobody wants it any more; the owner's worker only */
-};
-
-/* The row of segments; shared by the generations of an object that a 304 makes. */
-struct payload {
-    _Atomic unsigned references;
-    struct span *segments;
-    unsigned count, capacity;
-    uint64_t first; /* offset of the first segment: what was before is gone (private objects) */
-    uint64_t end;   /* offset behind the last one */
-    struct block *gathering; /* the last segment's, where it is one that small pieces are copied into; else NULL */
-    size_t cost_bytes;
 };
 
 struct object {
@@ -62,7 +55,7 @@ struct object {
     const uint64_t *tags; /* hashes, tag_count of them: what a purge by tag looks at */
     unsigned tag_count;
     struct slice vary, vary_key; /* names, and the values of the request that fetched it */
-    bool shareable;              /* was to be stored when its head came: requests that joined may use it */
+    bool shareable; /* was to be stored when its head came: requests that joined may use it */
     char *head_memory;
     size_t head_bytes;
     struct payload *payload;
@@ -82,10 +75,10 @@ struct object {
     uint64_t held_max_bytes; /* once it is not retained any more, what is kept for the slowest */
     struct list waits;       /* requests and readers */
     struct list readers;
-    unsigned reader_count;   /* readers, and requests that may become one */
-    struct wait *room;       /* the stalled fill */
-    struct wait *abandoned;  /* the fill, to be told when nobody wants it any more */
-    struct fields trailers;  /* in trailer_arena */
+    unsigned reader_count;  /* readers, and requests that may become one */
+    struct wait *room;      /* the stalled fill */
+    struct wait *abandoned; /* the fill, to be told when nobody wants it any more */
+    struct fields trailers; /* in trailer_arena */
     struct arena trailer_arena;
 };
 
@@ -98,7 +91,8 @@ struct budget {
 void budget_charge(struct budget *b, size_t bytes);
 void budget_refund(struct budget *b, size_t bytes);
 
-/* A PENDING object with one reference; budget may be charged beyond its limit, the index's eviction brings it back. */
+/* A PENDING object with one reference; budget may be charged beyond its limit, the index's eviction
+ * brings it back. */
 struct object *object_new(const struct key *key, struct budget *budget, uint64_t purge_seq,
                           size_t window_bytes);
 struct object *object_hold(struct object *o);
@@ -112,16 +106,18 @@ size_t object_cost(struct object *o);
 
 /* ---- the fill's side, one worker ---- */
 
-/* Copies the head, PENDING -> FILLING, wakes everybody. retain: the body is kept; else only the window. */
-void object_set_head(struct object *o, const struct response *head, const struct freshness *freshness,
-                     struct slice vary, struct slice vary_key, bool retain);
-/* The fill must stop once its readers have enough: true while it may go on; false after parking room, whose ready comes
- * when it may. */
+/* Copies the head, PENDING -> FILLING, wakes everybody. retain: the body is kept; else only the
+ * window. */
+void object_set_head(struct object *o, const struct response *head,
+                     const struct freshness *freshness, struct slice vary, struct slice vary_key,
+                     bool retain);
+/* The fill must stop once its readers have enough: true while it may go on; false after parking
+ * room, whose ready comes when it may. */
 bool object_has_room(struct object *o, struct wait *room);
 /* Appends, taking the reference; a span that continues the last segment extends it. */
 void object_append(struct object *o, struct span *s);
-/* From now on it is not stored: what all readers have taken goes. What a slow one has not taken yet is kept for it up to
- * held_max_bytes; after that the others wait. */
+/* From now on it is not stored: what all readers have taken goes. What a slow one has not taken yet
+ * is kept for it up to held_max_bytes; after that the others wait. */
 void object_stop_retaining(struct object *o, uint64_t held_max_bytes);
 /* The body is whole. trailers may be NULL. */
 void object_complete(struct object *o, const struct fields *trailers);
@@ -129,35 +125,37 @@ void object_complete(struct object *o, const struct fields *trailers);
 void object_fail(struct object *o, int error);
 /* PENDING -> REPLACED; holds the successor. */
 void object_replace(struct object *o, struct object *successor);
-/* Calls ready once when no reader is left and nothing is to be stored, at once where that is so already. By then there may
- * be readers again: object_is_wanted tells. */
+/* Calls ready once when no reader is left and nothing is to be stored, at once where that is so
+ * already. By then there may be readers again: object_is_wanted tells. */
 void object_on_abandoned(struct object *o, struct wait *w);
 bool object_is_wanted(struct object *o);
 bool object_has_readers(struct object *o);
 
 /* ---- the other side, any worker ---- */
 
-/* Counts a request as interested, so that the fill goes on for it and keeps everything from the start; to be followed by
- * object_leave. False, and not counted, where the start has gone already: it is not stored and others have read on. */
+/* Counts a request as interested, so that the fill goes on for it and keeps everything from the
+ * start; to be followed by object_leave. False, and not counted, where the start has gone already:
+ * it is not stored and others have read on. */
 bool object_join(struct object *o);
 void object_leave(struct object *o);
 /* Parks until the state is not PENDING: false, nothing parked, when it is so already. */
 bool object_wait_head(struct object *o, struct wait *w);
-/* Takes a parked wait off; where its note is on its way already, marks it cancelled: ready will not be called. */
+/* Takes a parked wait off; where its note is on its way already, marks it cancelled: ready will not
+ * be called. */
 void object_cancel_wait(struct object *o, struct wait *w);
 
 void wait_init(struct wait *w, struct scope *scope, void (*ready)(struct wait *w));
 
 /* ---- pieces for reader.c and freshening ---- */
 
-struct payload *payload_hold(struct payload *p);
 /* A COMPLETE object with that head and another's payload. */
 struct object *object_with_payload(struct object *body, const struct response *head,
                                    const struct freshness *freshness, struct slice vary,
                                    struct slice vary_key, uint64_t purge_seq);
 /* Parks w under the lock held by the caller. */
 void object_park_locked(struct object *o, struct wait *w);
-/* A reader has reached offset: lets the fill go on, drops what nobody will read again. Lock held by the caller. */
+/* A reader has reached offset: lets the fill go on, drops what nobody will read again. Lock held by
+ * the caller. */
 void object_advance_locked(struct object *o, uint64_t offset);
 
 #endif

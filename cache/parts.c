@@ -25,27 +25,29 @@ static bool holds(const struct object *o, const struct request *req, struct cont
     struct ranges ranges;
     if (!part_of(o, part) || !range_condition_holds(req, &o->head)) return false;
     struct slice asked = fields_value(&req->fields, FIELD_RANGE);
-    if (range_parse(asked, part->length, &ranges) != RANGE_SATISFIABLE || ranges.count != 1) return false;
+    if (range_parse(asked, part->length, &ranges) != RANGE_SATISFIABLE || ranges.count != 1)
+        return false;
     return ranges.v[0].first >= part->first && ranges.v[0].last <= part->last;
 }
 
-struct object *parts_find(struct index *ix, const struct key *key, const struct cache_policy *policy,
-                          const struct request *req, int64_t now_ms, struct arena *a,
-                          struct content_range *part)
+struct object *parts_find(struct index *ix, const struct key *key,
+                          const struct cache_policy *policy, const struct request *req,
+                          int64_t now_ms, struct arena *a, struct content_range *part)
 {
     struct key own;
     parts_key(key, a, &own);
     struct object *o = index_peek(ix, &own, req, a);
     if (!o) return NULL;
-    bool usable = policy_reuse(policy, req, &o->freshness, now_ms) == REUSE_FRESH && holds(o, req, part);
+    bool usable =
+        policy_reuse(policy, req, &o->freshness, now_ms) == REUSE_FRESH && holds(o, req, part);
     if (!usable) object_drop(&o);
     return o;
 }
 
 /* ---- putting together ---- */
 
-static bool fit_together(const struct object *a, const struct content_range *in_a, const struct object *b,
-                         const struct content_range *in_b)
+static bool fit_together(const struct object *a, const struct content_range *in_a,
+                         const struct object *b, const struct content_range *in_b)
 {
     struct etag one, other;
     if (!etag_of(&a->head.fields, &one) || !etag_of(&b->head.fields, &other)) return false;
@@ -60,7 +62,8 @@ static void append_bytes(struct object *to, struct object *from, const struct co
     struct reader reader;
     struct span s = { 0 };
     if (first >= end) return;
-    reader_open(&reader, from, scope, (uint64_t)(first - part->first), (uint64_t)(end - part->first));
+    reader_open(&reader, from, scope, (uint64_t)(first - part->first),
+                (uint64_t)(end - part->first));
     struct body *body = &reader.body;
     enum body_result result;
     while ((result = body_pull(body, &s)) == BODY_DATA) object_append(to, &s);
@@ -69,7 +72,8 @@ static void append_bytes(struct object *to, struct object *from, const struct co
 }
 
 /* The newer response's fields (section 3.4), with what there is now. */
-static void set_head(struct object *o, const struct object *newer, struct content_range now, struct arena *a)
+static void set_head(struct object *o, const struct object *newer, struct content_range now,
+                     struct arena *a)
 {
     struct response head = newer->head;
     head.fields.v = arena_alloc(a, newer->head.fields.n * sizeof *head.fields.v);
@@ -78,8 +82,10 @@ static void set_head(struct object *o, const struct object *newer, struct conten
     bool whole = now.first == 0 && now.last == now.length - 1;
     head.status = whole ? 200 : 206;
     head.length = now.last - now.first + 1;
-    if (whole) fields_remove(&head.fields, FIELD_CONTENT_RANGE);
-    else fields_set(&head.fields, a, FIELD_CONTENT_RANGE, content_range_format(now, a));
+    if (whole)
+        fields_remove(&head.fields, FIELD_CONTENT_RANGE);
+    else
+        fields_set(&head.fields, a, FIELD_CONTENT_RANGE, content_range_format(now, a));
     object_set_head(o, &head, &newer->freshness, newer->vary, newer->vary_key, true);
 }
 
@@ -88,15 +94,16 @@ struct piece {
     struct content_range range;
 };
 
-static struct object *put_together(const struct piece *old, const struct piece *new, const struct key *own,
-                                   const struct key *whole_key, struct scope *scope, struct arena *a)
+static struct object *put_together(const struct piece *old, const struct piece *new,
+                                   const struct key *own, const struct key *whole_key,
+                                   struct scope *scope, struct arena *a)
 {
     const struct content_range *o = &old->range, *n = &new->range;
     struct content_range now = { o->first < n->first ? o->first : n->first,
                                  o->last > n->last ? o->last : n->last, n->length };
     bool whole = now.first == 0 && now.last == now.length - 1;
-    struct object *out = object_new(whole ? whole_key : own, new->object->budget, new->object->purge_seq,
-                                    new->object->window_bytes);
+    struct object *out = object_new(whole ? whole_key : own, new->object->budget,
+                                    new->object->purge_seq, new->object->window_bytes);
     set_head(out, new->object, now, a);
     append_bytes(out, old->object, o, o->first, n->first, scope);
     append_bytes(out, new->object, n, n->first, n->last + 1, scope);
@@ -105,12 +112,13 @@ static struct object *put_together(const struct piece *old, const struct piece *
     return out;
 }
 
-void parts_store(struct index *ix, const struct key *key, struct object *o, const struct request *req,
-                 struct scope *scope, struct arena *a)
+void parts_store(struct index *ix, const struct key *key, struct object *o,
+                 const struct request *req, struct scope *scope, struct arena *a)
 {
     struct key own;
     struct piece new = { .object = o }, old = { 0 };
-    if (!part_of(o, &new.range) || new.range.last - new.range.first + 1 != (int64_t)o->payload->end) return;
+    if (!part_of(o, &new.range) || new.range.last - new.range.first + 1 != (int64_t)o->payload->end)
+        return;
     parts_key(key, a, &own);
     old.object = index_peek(ix, &own, req, a);
     bool fits = old.object && part_of(old.object, &old.range) &&

@@ -10,8 +10,8 @@ static void on_ready(struct wait *w)
     r->body.ready(&r->body);
 }
 
-/* Finds the segment that holds r->at: the one found last, or one behind it. Where segments are dropped in front, the
- * search begins at the first. */
+/* Finds the segment that holds r->at: the one found last, or one behind it. Where segments are
+ * dropped in front, the search begins at the first. */
 static const struct span *seek(struct reader *r, const struct payload *p)
 {
     if (p->first) r->segment = 0, r->segment_at = p->first;
@@ -94,7 +94,8 @@ static void close_reader(struct body *b)
 
 static const struct body_ops ops = { .pull = pull, .close = close_reader };
 
-void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64_t first, uint64_t end)
+void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64_t first,
+                 uint64_t end)
 {
     *r = (struct reader){ .body.ops = &ops, .object = object_hold(o), .at = first, .end = end };
     wait_init(&r->wait, scope, on_ready);

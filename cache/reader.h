@@ -1,7 +1,9 @@
-/* reader: an object, or a range of it, as a body. It neither knows nor cares which segments are here already.
+/* reader: an object, or a range of it, as a body. It neither knows nor cares which segments are
+ * here already.
  *
- * Embedded in what reads (an exchange's arena); belongs to that worker. Holds the object from open to close, and no lock,
- * transaction or segment in between: a slow reader costs nothing but its place. */
+ * Embedded in what reads (an exchange's arena); belongs to that worker. Holds the object from open
+ * to close, and no lock, transaction or segment in between: a slow reader costs nothing but its
+ * place. */
 #ifndef VERGE_CACHE_READER_H
 #define VERGE_CACHE_READER_H
 
@@ -13,13 +15,14 @@ struct reader {
     struct object *object;
     struct list link; /* among the readers of an object that still fills; its lock's */
     bool linked;
-    uint64_t at, end; /* next offset; where to stop, UINT64_MAX: at the object's end */
-    unsigned segment; /* of a stored object: where at was last found, */
+    uint64_t at, end;    /* next offset; where to stop, UINT64_MAX: at the object's end */
+    unsigned segment;    /* of a stored object: where at was last found, */
     uint64_t segment_at; /* and that segment's offset */
     struct wait wait;
 };
 
 /* Takes a reference of its own. first may lie beyond what is there yet. */
-void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64_t first, uint64_t end);
+void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64_t first,
+                 uint64_t end);
 
 #endif

@@ -25,7 +25,8 @@ unsigned tags_of(const struct fields *f, uint64_t out[TAGS_MAX])
     unsigned n = 0;
     for (uint32_t i = 0; i < f->n; i++) {
         enum field_id id = f->v[i].id;
-        if (id == FIELD_SURROGATE_KEY || id == FIELD_CACHE_TAG) n = add_line(f->v[i].value, separator_of(id), out, n);
+        if (id == FIELD_SURROGATE_KEY || id == FIELD_CACHE_TAG)
+            n = add_line(f->v[i].value, separator_of(id), out, n);
     }
     return n;
 }

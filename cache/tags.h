@@ -1,5 +1,6 @@
-/* tags: what a response says it belongs to, so that all of it can be purged together: the words of Surrogate-Key and the
- * members of Cache-Tag. An object keeps them as hashes (key_hash), from its first moment. Pure functions, any thread. */
+/* tags: what a response says it belongs to, so that all of it can be purged together: the words of
+ * Surrogate-Key and the members of Cache-Tag. An object keeps them as hashes (key_hash), from its
+ * first moment. Pure functions, any thread. */
 #ifndef VERGE_CACHE_TAGS_H
 #define VERGE_CACHE_TAGS_H
 

@@ -1,7 +1,8 @@
 /* access_log: one line per request, combined or JSON.
  *
- * Each worker has a buffer of its own (32 KiB) that is handed to the sink when it is full and once a second, so a line costs
- * a few hundred nanoseconds and no lock, and a log that cannot be written costs lines, counted, and never a request. */
+ * Each worker has a buffer of its own (32 KiB) that is handed to the sink when it is full and once
+ * a second, so a line costs a few hundred nanoseconds and no lock, and a log that cannot be written
+ * costs lines, counted, and never a request. */
 #ifndef VERGE_EDGE_ACCESS_LOG_H
 #define VERGE_EDGE_ACCESS_LOG_H
 
@@ -15,20 +16,20 @@
 /* One worker's. */
 struct access_log {
     struct worker *worker;
-    struct sink *sink;      /* the process's; NULL: no access log */
+    struct sink *sink; /* the process's; NULL: no access log */
     enum log_format format;
-    char *buffer;           /* ACCESS_LOG_BUFFER_BYTES; NULL until the first line */
+    char *buffer; /* ACCESS_LOG_BUFFER_BYTES; NULL until the first line */
     size_t n;
     unsigned lines;
-    struct timer flush;     /* armed while there is something in the buffer */
+    struct timer flush; /* armed while there is something in the buffer */
 };
 
 /* What the edge knows of a request besides its exchange. */
 struct access_record {
     struct exchange *exchange;
-    struct slice client;    /* address as text: the peer's, or what a trusted proxy said */
-    const char *verdict;    /* verdict_name() */
-    struct slice upstream;  /* the server that was asked last, "127.0.0.1:8000"; empty: none */
+    struct slice client;   /* address as text: the peer's, or what a trusted proxy said */
+    const char *verdict;   /* verdict_name() */
+    struct slice upstream; /* the server that was asked last, "127.0.0.1:8000"; empty: none */
 };
 
 void access_log_init(struct access_log *l, struct worker *w);

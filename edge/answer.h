@@ -1,5 +1,5 @@
-/* answer: what the node itself says: Cache-Status (RFC 9211), Proxy-Status (RFC 9209), its error pages, and small bodies made
- * of text. Pure functions into an arena. */
+/* answer: what the node itself says: Cache-Status (RFC 9211), Proxy-Status (RFC 9209), its error
+ * pages, and small bodies made of text. Pure functions into an arena. */
 #ifndef VERGE_EDGE_ANSWER_H
 #define VERGE_EDGE_ANSWER_H
 
@@ -20,33 +20,36 @@ enum forward_reason {
 };
 
 struct cache_status {
-    bool hit;               /* answered from the cache. RFC 9211 lets a member tell only one of hit and fwd: with fwd, as after
-                               a 304, this goes untold */
+    bool hit; /* answered from the cache. RFC 9211 lets a member tell only one of hit and fwd: with
+                 fwd, as after a 304, this goes untold */
     enum forward_reason fwd;
-    int fwd_status;         /* the origin's; 0: none */
+    int fwd_status; /* the origin's; 0: none */
     bool stored, collapsed;
     bool has_ttl;
-    int64_t ttl_s;          /* may be negative */
-    struct slice key;       /* of key_readable(); empty: not told */
-    const char *detail;     /* a token; NULL: none */
+    int64_t ttl_s;      /* may be negative */
+    struct slice key;   /* of key_readable(); empty: not told */
+    const char *detail; /* a token; NULL: none */
 };
 
 /* "verge; hit; ttl=59": this node's member, to be appended to what the response already has. */
 struct slice cache_status_text(const struct cache_status *s, struct arena *a);
-/* "verge; error=connection_refused", empty where the error has no type of RFC 9209 section 2.3. error as in error_info(). */
+/* "verge; error=connection_refused", empty where the error has no type of RFC 9209 section 2.3.
+ * error as in error_info(). */
 struct slice proxy_status_text(int error, struct arena *a);
-/* A struct key's text (length-prefixed, binary) as the inside of an sf-string: "http://example.com/a?b header x-kind=1", with
- * '"' and '\\' behind a backslash and what is not printable ASCII as percent-escapes. Any bytes will do: where they are not of
- * that form they are shown as they are. */
+/* A struct key's text (length-prefixed, binary) as the inside of an sf-string:
+ * "http://example.com/a?b header x-kind=1", with
+ * '"' and '\\' behind a backslash and what is not printable ASCII as percent-escapes. Any bytes
+ * will do: where they are not of that form they are shown as they are. */
 struct slice key_readable(struct slice key_text, struct arena *a);
 
-/* The error page of an error: status, Date, Content-Type, Cache-Control: no-store, Proxy-Status where there is one, and a line
- * of text with the status and the error's phrase; length is the text's. *body is to be sent after it. now_s: wall clock. Status
- * 0 counts as 500. */
-void answer_error(int error, int64_t now_s, struct arena *a, struct response *out, struct body **body);
+/* The error page of an error: status, Date, Content-Type, Cache-Control: no-store, Proxy-Status
+ * where there is one, and a line of text with the status and the error's phrase; length is the
+ * text's. *body is to be sent after it. now_s: wall clock. Status 0 counts as 500. */
+void answer_error(int error, int64_t now_s, struct arena *a, struct response *out,
+                  struct body **body);
 
-/* A body of text; it lives in the arena, and the text must outlive it. Never waits. It fails with -E_NO_MEMORY where there is
- * no block for its one span. */
+/* A body of text; it lives in the arena, and the text must outlive it. Never waits. It fails with
+ * -E_NO_MEMORY where there is no block for its one span. */
 struct body *text_body(struct slice text, struct arena *a);
 
 #endif

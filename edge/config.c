@@ -7,7 +7,7 @@
 #include "edge/config_builder.h"
 
 #define TEXT_CHUNK_BYTES (32 * 1024)
-#define READ_BYTES        (64 * 1024)
+#define READ_BYTES       (64 * 1024)
 
 static _Atomic uint64_t generations;
 

@@ -14,9 +14,11 @@ static void unfold(struct response *r, struct arena *a)
 {
     const struct fields *stored = r->stored;
     if (!stored) return;
-    struct fields own = { arena_alloc(a, (stored->n + 8) * sizeof *own.v), stored->n, stored->n + 8 };
+    struct fields own = { arena_alloc(a, (stored->n + 8) * sizeof *own.v), stored->n,
+                          stored->n + 8 };
     memcpy(own.v, stored->v, stored->n * sizeof *own.v);
-    for (uint32_t i = 0; i < r->fields.n; i++) fields_add_named(&own, a, r->fields.v[i].name, r->fields.v[i].value);
+    for (uint32_t i = 0; i < r->fields.n; i++)
+        fields_add_named(&own, a, r->fields.v[i].name, r->fields.v[i].value);
     r->fields = own;
     r->stored = NULL;
     r->lines = SLICE_NONE;
@@ -38,7 +40,8 @@ static struct slice decimal(int64_t n, struct arena *a)
     return slice_of(at, (size_t)(end - at));
 }
 
-static void add_age(const struct exchange *x, struct delivery *d, struct response *r, struct arena *a)
+static void add_age(const struct exchange *x, struct delivery *d, struct response *r,
+                    struct arena *a)
 {
     int64_t age_s = freshness_age_ms(&d->object->freshness, x->worker->wall_ms) / 1000;
     if (d->status.fwd != FWD_NONE && !d->status.collapsed && age_s == 0) return;
@@ -46,7 +49,8 @@ static void add_age(const struct exchange *x, struct delivery *d, struct respons
 }
 
 /* Appended to what caches behind this one have said. */
-static void add_cache_status(const struct exchange *x, struct delivery *d, struct response *r, struct arena *a)
+static void add_cache_status(const struct exchange *x, struct delivery *d, struct response *r,
+                             struct arena *a)
 {
     if (d->cached) {
         int64_t ttl_ms = freshness_ttl_ms(&d->object->freshness, x->worker->wall_ms);
@@ -59,7 +63,8 @@ static void add_cache_status(const struct exchange *x, struct delivery *d, struc
         return;
     }
     struct slice before = fields_joined(&d->object->head.fields, FIELD_CACHE_STATUS, a);
-    set(r, a, FIELD_CACHE_STATUS, arena_concat(a, (struct slice[]){ before, SLICE(", "), ours }, 3));
+    set(r, a, FIELD_CACHE_STATUS,
+        arena_concat(a, (struct slice[]){ before, SLICE(", "), ours }, 3));
 }
 
 /* RFC 9110 section 15.4.5: what tells of the representation's body, the client has. */
@@ -112,7 +117,8 @@ static struct body *one_range(struct exchange *x, const struct delivery *d, stru
     set(r, &x->arena, FIELD_CONTENT_RANGE, content_range_format(told, &x->arena));
     r->status = 206;
     r->length = range.last - range.first + 1;
-    return open_reader(x, d->object, (uint64_t)(range.first - base), (uint64_t)(range.last - base) + 1);
+    return open_reader(x, d->object, (uint64_t)(range.first - base),
+                       (uint64_t)(range.last - base) + 1);
 }
 
 static struct body *several_ranges(struct exchange *x, struct object *o, struct response *r,
@@ -135,12 +141,13 @@ static struct body *unsatisfiable(struct exchange *x, struct response *r)
     return NULL;
 }
 
-static struct body *whole_or_ranges(struct exchange *x, const struct delivery *d, struct response *r)
+static struct body *whole_or_ranges(struct exchange *x, const struct delivery *d,
+                                    struct response *r)
 {
     struct object *o = d->object;
     const struct field *range = fields_get(&x->request.fields, FIELD_RANGE);
-    bool asked = d->evaluate && range && x->request.method == METHOD_GET && r->status == 200 && r->length >= 0 &&
-                 range_condition_holds(&x->request, &o->head);
+    bool asked = d->evaluate && range && x->request.method == METHOD_GET && r->status == 200 &&
+                 r->length >= 0 && range_condition_holds(&x->request, &o->head);
     struct ranges ranges;
     switch (asked ? range_parse(range->value, r->length, &ranges) : RANGE_NONE) {
     case RANGE_UNSATISFIABLE: return unsatisfiable(x, r);
@@ -190,7 +197,8 @@ void deliver(struct exchange *x, struct delivery *d)
     add_cache_status(x, d, &r, &x->arena);
     if (d->route->response_header_count) {
         unfold(&r, &x->arena);
-        header_rules_apply(d->route->response_headers, d->route->response_header_count, &r.fields, &x->arena);
+        header_rules_apply(d->route->response_headers, d->route->response_header_count, &r.fields,
+                           &x->arena);
     }
     x->ops->respond(x, &r, body);
 }

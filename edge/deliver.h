@@ -1,4 +1,5 @@
-/* deliver: answering a request with an object: conditions, ranges, and the fields that only now are known. */
+/* deliver: answering a request with an object: conditions, ranges, and the fields that only now are
+ * known. */
 #ifndef VERGE_EDGE_DELIVER_H
 #define VERGE_EDGE_DELIVER_H
 
@@ -11,11 +12,13 @@
 struct delivery {
     struct object *object; /* its head is there; a reader takes references of its own */
     const struct config_route *route;
-    struct cache_status status; /* ttl is filled in here */
+    struct cache_status status;    /* ttl is filled in here */
     const struct fields *unstored; /* for this client alone, besides the object's; NULL: none */
-    const struct content_range *part; /* the object is this part of the representation; NULL: all of it */
-    bool cached;    /* Age is generated: it comes from the cache, or went into it */
-    bool evaluate;  /* the request's conditions and ranges are this node's to answer: the origin has not seen them */
+    const struct content_range
+        *part;     /* the object is this part of the representation; NULL: all of it */
+    bool cached;   /* Age is generated: it comes from the cache, or went into it */
+    bool evaluate; /* the request's conditions and ranges are this node's to answer: the origin has
+                      not seen them */
 };
 
 /* Calls x->ops->respond. */

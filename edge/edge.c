@@ -30,8 +30,10 @@ static void on_listeners_idle(struct listeners *l)
     struct edge *e = l->edge;
     access_log_flush(&e->access_log);
     e->finishing = true;
-    if (e->aborting) misses_abort(e);
-    else misses_abandon(e);
+    if (e->aborting)
+        misses_abort(e);
+    else
+        misses_abandon(e);
     edge_miss_ended(e);
 }
 

@@ -93,14 +93,16 @@ static void connect_to(struct fetch *f, const struct resolve_result *r)
     };
     union resolve_address to = r->addresses[f->address % r->count];
     bool v6 = to.any.sa_family == AF_INET6;
-    if (v6) to.v6.sin6_port = htons(f->server->config->port);
-    else to.v4.sin_port = htons(f->server->config->port);
+    if (v6)
+        to.v6.sin6_port = htons(f->server->config->port);
+    else
+        to.v4.sin_port = htons(f->server->config->port);
     if (!origin_admit(f->origin)) {
         give_up(f, -E_ORIGIN_CONN_LIMIT);
         return;
     }
-    f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4, &timeouts,
-                                  &client_ops, f, origin_hold(f->origin));
+    f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4,
+                                  &timeouts, &client_ops, f, origin_hold(f->origin));
     if (f->client) {
         f->client->server = f->server;
         f->client->admitted = true;
@@ -116,15 +118,19 @@ static void resolve_and_connect(struct fetch *f)
 {
     const struct resolve_result *r;
     int rc = resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving);
-    if (rc < 0) server_failed(f, rc);
-    else if (rc > 0) connect_to(f, r);
+    if (rc < 0)
+        server_failed(f, rc);
+    else if (rc > 0)
+        connect_to(f, r);
 }
 
 static void on_resolved(struct resolve_wait *w, int error)
 {
     struct fetch *f = container_of(w, struct fetch, resolving);
-    if (error) server_failed(f, error);
-    else resolve_and_connect(f);
+    if (error)
+        server_failed(f, error);
+    else
+        resolve_and_connect(f);
 }
 
 static void try_next(struct fetch *f)
@@ -147,17 +153,22 @@ static void connect_failed(struct fetch *f, int error)
 {
     const struct resolve_result *r;
     drop_client(&f->client);
-    bool known = resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving) > 0;
+    bool known =
+        resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving) > 0;
     resolve_cancel(&f->resolving);
-    if (known && ++f->address < r->count && f->attempts++ < FETCH_ATTEMPTS_MAX) connect_to(f, r);
-    else server_failed(f, error);
+    if (known && ++f->address < r->count && f->attempts++ < FETCH_ATTEMPTS_MAX)
+        connect_to(f, r);
+    else
+        server_failed(f, error);
 }
 
 static void on_connected(struct h1_client *c, int error)
 {
     struct fetch *f = c->user;
-    if (error) connect_failed(f, error);
-    else if (!send_request(f, c)) give_up(f, -E_ORIGIN_CLOSED);
+    if (error)
+        connect_failed(f, error);
+    else if (!send_request(f, c))
+        give_up(f, -E_ORIGIN_CLOSED);
 }
 
 static void on_interim(struct h1_client *c, const struct response *r)
@@ -172,8 +183,9 @@ static void on_head(struct h1_client *c, const struct h1_response *r)
     f->ops->head(f, r, &c->body);
 }
 
-/* A kept connection that ends before a byte of a response most likely was closed by the server while the request was under
- * way. RFC 9110 section 9.2.2: again only what is idempotent, and whose body, if any, has not been used up. */
+/* A kept connection that ends before a byte of a response most likely was closed by the server
+ * while the request was under way. RFC 9110 section 9.2.2: again only what is idempotent, and whose
+ * body, if any, has not been used up. */
 static bool may_retry(const struct fetch *f, const struct h1_client *c, int error)
 {
     bool stale = c->requests > 1 && c->head_bytes == 0 &&
@@ -219,11 +231,18 @@ static const struct h1_client_ops client_ops = {
     on_connected, on_interim, on_head, on_failed, on_done, on_lost, on_closed,
 };
 
-void fetch_start(struct fetch *f, struct scope *scope, struct origin *o, const struct request *request,
-                 struct body *body, bool te_trailers, const struct fetch_ops *ops)
+void fetch_start(struct fetch *f, struct scope *scope, struct origin *o,
+                 const struct request *request, struct body *body, bool te_trailers,
+                 const struct fetch_ops *ops)
 {
-    *f = (struct fetch){ .ops = ops, .scope = scope, .origin = origin_hold(o), .request = request, .body = body,
-                         .te_trailers = te_trailers, .had_body = body != NULL, .note = { .run = run_note },
+    *f = (struct fetch){ .ops = ops,
+                         .scope = scope,
+                         .origin = origin_hold(o),
+                         .request = request,
+                         .body = body,
+                         .te_trailers = te_trailers,
+                         .had_body = body != NULL,
+                         .note = { .run = run_note },
                          .resolving = { .ready = on_resolved } };
     list_init(&f->resolving.link);
     metric_add(METRIC_FETCHES_LIVE, 1);

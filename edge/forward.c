@@ -185,7 +185,8 @@ bool forward_is_loop(const struct request *req)
     const char *node = loop_member + LOOP_MEMBER_BYTES - NODE_DIGITS;
     for (uint32_t i = 0; i < req->fields.n; i++) {
         const struct field *f = &req->fields.v[i];
-        if (f->id == FIELD_CDN_LOOP && memmem(f->value.p, f->value.n, node, NODE_DIGITS)) return true;
+        if (f->id == FIELD_CDN_LOOP && memmem(f->value.p, f->value.n, node, NODE_DIGITS))
+            return true;
     }
     return false;
 }

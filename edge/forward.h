@@ -1,10 +1,11 @@
-/* forward: the request as an origin gets it, a pure function of the client's request, and what a client's address is taken
- * to be.
+/* forward: the request as an origin gets it, a pure function of the client's request, and what a
+ * client's address is taken to be.
  *
- * Pure functions, any thread, but for forward_init. Fields keep their order and case; hop-by-hop fields have gone already, and
- * Expect goes, which is met or refused here. Extended, each to one line: Via (RFC 9110 section 7.6.3) and CDN-Loop (RFC 8586).
- * X-Forwarded-For, X-Forwarded-Proto, X-Forwarded-Host, Forwarded (RFC 7239) and X-Real-IP count only from a trusted proxy: its
- * lists are extended and its other values kept, anybody else's replaced (X-Real-IP: removed). */
+ * Pure functions, any thread, but for forward_init. Fields keep their order and case; hop-by-hop
+ * fields have gone already, and Expect goes, which is met or refused here. Extended, each to one
+ * line: Via (RFC 9110 section 7.6.3) and CDN-Loop (RFC 8586). X-Forwarded-For, X-Forwarded-Proto,
+ * X-Forwarded-Host, Forwarded (RFC 7239) and X-Real-IP count only from a trusted proxy: its lists
+ * are extended and its other values kept, anybody else's replaced (X-Real-IP: removed). */
 #ifndef VERGE_EDGE_FORWARD_H
 #define VERGE_EDGE_FORWARD_H
 
@@ -16,28 +17,33 @@ struct forward {
     const struct config_route *route;
     const struct peer *peer;
     struct slice target; /* path and query to ask for (struct key's) */
-    bool shared;         /* the response may be stored or shared: Accept-Encoding, where there is one, is normalised as in
-                            key_vary(), and the client's preconditions, Range and If-Range go, since the cache evaluates
-                            them itself */
-    bool keep_range;     /* with shared: Range and If-Range stay nevertheless */
+    bool shared; /* the response may be stored or shared: Accept-Encoding, where there is one, is
+                    normalised as in key_vary(), and the client's preconditions, Range and If-Range
+                    go, since the cache evaluates them itself */
+    bool keep_range; /* with shared: Range and If-Range stay nevertheless */
 };
 
-/* Chooses this node's identity for CDN-Loop, random and different for every process. Once, at start. */
+/* Chooses this node's identity for CDN-Loop, random and different for every process. Once, at
+ * start. */
 void forward_init(uint64_t random);
-/* CDN-Loop names this very process (RFC 8586): the request has been through it. To be asked before a request may wait for
- * another one, which could be itself. */
+/* CDN-Loop names this very process (RFC 8586): the request has been through it. To be asked before
+ * a request may wait for another one, which could be itself. */
 bool forward_is_loop(const struct request *req);
-/* Fills *out; its slices live in the arena or in *from. Applies the route's request_header rules last. The length stays. */
-void forward_request(const struct forward *f, const struct request *from, struct arena *a, struct request *out);
+/* Fills *out; its slices live in the arena or in *from. Applies the route's request_header rules
+ * last. The length stays. */
+void forward_request(const struct forward *f, const struct request *from, struct arena *a,
+                     struct request *out);
 
-/* The client's address as text, without port: the peer's, or where that is a trusted proxy, the last one in X-Forwarded-For (in
- * its absence, the last for= in Forwarded) that is not; where all are, the first. What stands before something that is no
- * address does not count. In the arena. */
-struct slice forward_client(const struct config *c, const struct peer *peer, const struct request *req, struct arena *a);
+/* The client's address as text, without port: the peer's, or where that is a trusted proxy, the
+ * last one in X-Forwarded-For (in its absence, the last for= in Forwarded) that is not; where all
+ * are, the first. What stands before something that is no address does not count. In the arena. */
+struct slice forward_client(const struct config *c, const struct peer *peer,
+                            const struct request *req, struct arena *a);
 /* A peer's address without port, IPv4 where it is a mapped one. */
 struct slice peer_text(const struct peer *peer, struct arena *a);
 
 /* Applies a route's rules to a list of fields (response_header). */
-void header_rules_apply(const struct header_rule *rules, size_t count, struct fields *f, struct arena *a);
+void header_rules_apply(const struct header_rule *rules, size_t count, struct fields *f,
+                        struct arena *a);
 
 #endif

@@ -72,8 +72,10 @@ static void fail(struct miss *m, int error)
 static void abort_miss(struct miss *m, int error)
 {
     if (m->ending) return;
-    if (m->fill.object) fill_abort(&m->fill, error); /* ends the miss */
-    else fail(m, error);
+    if (m->fill.object)
+        fill_abort(&m->fill, error); /* ends the miss */
+    else
+        fail(m, error);
 }
 
 void miss_leave(struct miss_watch *watch)
@@ -87,7 +89,7 @@ void miss_leave(struct miss_watch *watch)
 
 void misses_abandon(struct edge *e)
 {
-    list_each_safe(link, &e->misses) {
+    list_each_safe (link, &e->misses) {
         struct miss *m = container_of(link, struct miss, link);
         if (!m->ending && !object_has_readers(m->object)) abort_miss(m, -E_SHUTDOWN);
     }
@@ -95,7 +97,7 @@ void misses_abandon(struct edge *e)
 
 void misses_abort(struct edge *e)
 {
-    list_each_safe(link, &e->misses) {
+    list_each_safe (link, &e->misses) {
         abort_miss(container_of(link, struct miss, link), -E_SHUTDOWN);
     }
 }
@@ -113,7 +115,8 @@ static struct slice take_copy(char **at, struct slice s)
 static void copy_request(struct arena *a, const struct request *from, struct request *to)
 {
     size_t n = from->method_text.n + from->scheme.n + from->authority.n + from->target.n;
-    for (uint32_t i = 0; i < from->fields.n; i++) n += from->fields.v[i].name.n + from->fields.v[i].value.n;
+    for (uint32_t i = 0; i < from->fields.n; i++)
+        n += from->fields.v[i].name.n + from->fields.v[i].value.n;
     char *at = arena_alloc(a, n);
     *to = *from;
     to->method_text = take_copy(&at, from->method_text);
@@ -124,7 +127,8 @@ static void copy_request(struct arena *a, const struct request *from, struct req
     to->fields.cap = from->fields.n;
     for (uint32_t i = 0; i < from->fields.n; i++) {
         const struct field *f = &from->fields.v[i];
-        to->fields.v[i] = (struct field){ take_copy(&at, f->name), take_copy(&at, f->value), f->id };
+        to->fields.v[i] =
+            (struct field){ take_copy(&at, f->name), take_copy(&at, f->value), f->id };
     }
 }
 
@@ -132,7 +136,8 @@ static void copy_request(struct arena *a, const struct request *from, struct req
 static void make_conditional(struct miss *m)
 {
     const struct fields *stored = &m->base->head.fields;
-    struct slice etag = fields_value(stored, FIELD_ETAG), date = fields_value(stored, FIELD_LAST_MODIFIED);
+    struct slice etag = fields_value(stored, FIELD_ETAG),
+                 date = fields_value(stored, FIELD_LAST_MODIFIED);
     if (etag.n) fields_set(&m->request.fields, &m->arena, FIELD_IF_NONE_MATCH, etag);
     if (date.n) fields_set(&m->request.fields, &m->arena, FIELD_IF_MODIFIED_SINCE, date);
 }
@@ -161,8 +166,12 @@ static void prepare(struct miss *m, const struct miss_order *order)
     m->key.text = arena_copy(&m->arena, order->key->text);
     m->key.target = arena_copy(&m->arena, order->key->target);
     struct forward forward = {
-        .config = m->config, .route = m->route, .peer = order->peer, .target = m->key.target,
-        .shared = m->kind != MISS_OPAQUE, .keep_range = order->keep_range,
+        .config = m->config,
+        .route = m->route,
+        .peer = order->peer,
+        .target = m->key.target,
+        .shared = m->kind != MISS_OPAQUE,
+        .keep_range = order->keep_range,
     };
     forward_request(&forward, &m->client, &m->arena, &m->request);
     if (m->base) make_conditional(m);
@@ -206,21 +215,23 @@ static enum store_reason judge(struct miss *m, const struct response *r, struct 
     return reason;
 }
 
-/* What this node adds to any response it forwards: its name in Via (RFC 9110 section 7.6.3), and Date where the origin has
- * none (section 6.6.1). */
+/* What this node adds to any response it forwards: its name in Via (RFC 9110 section 7.6.3), and
+ * Date where the origin has none (section 6.6.1). */
 static void sign(struct miss *m, struct response *r, enum http_version version)
 {
     struct slice before = fields_joined(&r->fields, FIELD_VIA, &m->arena);
     struct slice name = version == HTTP_1_0 ? SLICE("1.0 verge") : SLICE("1.1 verge");
     struct slice parts[] = { before, SLICE(", "), name };
-    fields_set(&r->fields, &m->arena, FIELD_VIA, before.n ? arena_concat(&m->arena, parts, 3) : name);
+    fields_set(&r->fields, &m->arena, FIELD_VIA,
+               before.n ? arena_concat(&m->arena, parts, 3) : name);
     if (fields_has(&r->fields, FIELD_DATE)) return;
     char *date = arena_alloc(&m->arena, HTTP_DATE_BYTES);
     http_date_format(m->edge->worker.wall_ms / 1000, date);
     fields_add(&r->fields, &m->arena, FIELD_DATE, slice_of(date, HTTP_DATE_BYTES));
 }
 
-static void vary_of(struct miss *m, const struct response *r, struct slice *vary, struct slice *vary_key)
+static void vary_of(struct miss *m, const struct response *r, struct slice *vary,
+                    struct slice *vary_key)
 {
     *vary = fields_joined(&r->fields, FIELD_VARY, &m->arena);
     *vary_key = SLICE_NONE;
@@ -244,16 +255,19 @@ static bool may_be_stored(const struct miss *m, const struct response *r)
     return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && !too_large && !endless_part;
 }
 
-/* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets it. */
+/* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets
+ * it. */
 static void tell_unstored(struct miss *m, const struct fields *all, const struct fields *stored)
 {
     if (!m->watch || all->n == stored->n) return;
     struct arena *a = &m->watch->exchange->arena;
     for (uint32_t i = 0, kept = 0; i < all->n; i++) {
         const struct field *f = &all->v[i];
-        if (kept < stored->n && stored->v[kept].value.p == f->value.p) kept++;
+        if (kept < stored->n && stored->v[kept].value.p == f->value.p)
+            kept++;
         else if (f->id != FIELD_AGE && f->id != FIELD_SURROGATE_CONTROL)
-            fields_add_named(&m->watch->unstored, a, arena_copy(a, f->name), arena_copy(a, f->value));
+            fields_add_named(&m->watch->unstored, a, arena_copy(a, f->name),
+                             arena_copy(a, f->value));
     }
 }
 
@@ -266,7 +280,8 @@ static void prepare_stored(struct miss *m, struct response *r)
     tell_unstored(m, &all, &r->fields);
 }
 
-/* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken it. */
+/* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken
+ * it. */
 static void publish(struct miss *m, struct response *r, const struct freshness *fresh, bool *stored)
 {
     struct slice vary, vary_key;
@@ -284,8 +299,9 @@ static void tell_reason(struct miss *m, enum store_reason reason, bool stored)
 {
     if (!m->watch) return;
     m->watch->stored = stored;
-    m->watch->reason = stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL :
-                       reason != STORE_OK ? store_reason_name(reason) : "too_large";
+    m->watch->reason = stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL
+                       : reason != STORE_OK ? store_reason_name(reason)
+                                            : "too_large";
 }
 
 static void release(struct miss *m)
@@ -300,8 +316,10 @@ static void use_response(struct miss *m, const struct h1_response *from, struct 
     struct freshness fresh;
     enum store_reason reason = judge(m, &r, &fresh);
     bool stored = reason == STORE_OK && may_be_stored(m, &r);
-    if (stored) prepare_stored(m, &r);
-    else if (m->route->cache.surrogate_control) fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
+    if (stored)
+        prepare_stored(m, &r);
+    else if (m->route->cache.surrogate_control)
+        fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
     sign(m, &r, from->version);
     if (!stored) release(m);
     publish(m, &r, &fresh, &stored);
@@ -324,11 +342,14 @@ static struct object *freshen(struct miss *m, struct object *stored, const struc
     policy_prepare_stored(&m->route->cache, &merged);
     struct slice vary, vary_key;
     vary_of(m, &merged, &vary, &vary_key);
-    struct object *o = object_with_payload(stored, &merged, &fresh, vary, vary_key, m->object->purge_seq);
+    struct object *o =
+        object_with_payload(stored, &merged, &fresh, vary, vary_key, m->object->purge_seq);
     atomic_store_explicit(&o->hits, atomic_load(&stored->hits), memory_order_relaxed);
     o->shareable = reason == STORE_OK;
-    if (reason == STORE_OK) index_publish(index_of(m), o);
-    else index_remove(index_of(m), stored);
+    if (reason == STORE_OK)
+        index_publish(index_of(m), o);
+    else
+        index_remove(index_of(m), stored);
     return o;
 }
 
@@ -386,7 +407,8 @@ static void invalidate_reference(struct miss *m, const struct response *r, enum 
 {
     struct slice reference = fields_value(&r->fields, id);
     struct key key;
-    if (reference.n && key_build_reference(&m->route->key, &m->client, reference, &m->arena, &key)) {
+    if (reference.n &&
+        key_build_reference(&m->route->key, &m->client, reference, &m->arena, &key)) {
         invalidate_key(m, &key);
     }
 }
@@ -421,8 +443,10 @@ static void on_head(struct fetch *f, const struct h1_response *r, struct body *b
     int status = r->msg.status;
     tell_watch(m, status);
     if (status == 304 && m->base) {
-        if (policy_304_selects(&r->msg, &m->base->head)) use_validated(m, r, body);
-        else ask_without_conditions(m, body);
+        if (policy_304_selects(&r->msg, &m->base->head))
+            use_validated(m, r, body);
+        else
+            ask_without_conditions(m, body);
         return;
     }
     if (is_server_error(status) && may_use_stale(m)) {
@@ -447,8 +471,10 @@ static void on_failed(struct fetch *f, int error)
 {
     struct miss *m = container_of(f, struct miss, fetch);
     tell_watch(m, 0);
-    if (error_info(error)->blame == BLAME_ORIGIN && may_use_stale(m)) use_stale(m);
-    else fail(m, error);
+    if (error_info(error)->blame == BLAME_ORIGIN && may_use_stale(m))
+        use_stale(m);
+    else
+        fail(m, error);
 }
 
 static const struct fetch_ops fetch_ops = { on_interim, on_head, on_failed };

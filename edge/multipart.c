@@ -61,14 +61,16 @@ static void close_parts(struct body *b)
     object_drop(&p->object);
 }
 
-static struct slice part_head(const struct parts *p, const char *boundary, unsigned part, int64_t total_bytes)
+static struct slice part_head(const struct parts *p, const char *boundary, unsigned part,
+                              int64_t total_bytes)
 {
     const struct range *r = &p->ranges.v[part];
     struct slice type = fields_value(&p->object->head.fields, FIELD_CONTENT_TYPE);
     return arena_printf(p->arena,
-                        "%s--%s\r\n%s%.*s%sContent-Range: bytes %" PRId64 "-%" PRId64 "/%" PRId64 "\r\n\r\n",
-                        part ? "\r\n" : "", boundary, type.n ? "Content-Type: " : "", SLICE_ARGS(type),
-                        type.n ? "\r\n" : "", r->first, r->last, total_bytes);
+                        "%s--%s\r\n%s%.*s%sContent-Range: bytes %" PRId64 "-%" PRId64 "/%" PRId64
+                        "\r\n\r\n",
+                        part ? "\r\n" : "", boundary, type.n ? "Content-Type: " : "",
+                        SLICE_ARGS(type), type.n ? "\r\n" : "", r->first, r->last, total_bytes);
 }
 
 static int64_t write_texts(struct parts *p, const char *boundary, int64_t total_bytes)
@@ -84,8 +86,8 @@ static int64_t write_texts(struct parts *p, const char *boundary, int64_t total_
     return length + (int64_t)p->texts[n].n;
 }
 
-void multipart_open(struct multipart *m, struct object *o, const struct ranges *ranges, int64_t total_bytes,
-                    struct scope *scope, struct arena *a, uint64_t random)
+void multipart_open(struct multipart *m, struct object *o, const struct ranges *ranges,
+                    int64_t total_bytes, struct scope *scope, struct arena *a, uint64_t random)
 {
     static const struct body_ops ops = { .pull = pull, .close = close_parts };
     char boundary[24];

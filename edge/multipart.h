@@ -1,4 +1,5 @@
-/* multipart: several ranges of an object as one body, multipart/byteranges (RFC 9110 section 14.6). */
+/* multipart: several ranges of an object as one body, multipart/byteranges (RFC 9110 section 14.6).
+ */
 #ifndef VERGE_EDGE_MULTIPART_H
 #define VERGE_EDGE_MULTIPART_H
 
@@ -12,8 +13,9 @@ struct multipart {
     struct slice content_type; /* with the boundary */
 };
 
-/* Everything lives in the arena; object's length is total_bytes. random: what the boundary is made of. */
-void multipart_open(struct multipart *m, struct object *o, const struct ranges *ranges, int64_t total_bytes,
-                    struct scope *scope, struct arena *a, uint64_t random);
+/* Everything lives in the arena; object's length is total_bytes. random: what the boundary is made
+ * of. */
+void multipart_open(struct multipart *m, struct object *o, const struct ranges *ranges,
+                    int64_t total_bytes, struct scope *scope, struct arena *a, uint64_t random);
 
 #endif

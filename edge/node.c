@@ -47,7 +47,8 @@ static int start_edge(struct node *n, unsigned i)
     return worker_start(&e->worker, nth_cpu(i), edge_start);
 }
 
-/* What the workers need for themselves comes out of the budget, up to an eighth of it: who sets memory means the process. */
+/* What the workers need for themselves comes out of the budget, up to an eighth of it: who sets
+ * memory means the process. */
 static size_t cache_bytes(const struct config *c)
 {
     size_t workers = (size_t)node_edges(c) * WORKER_OWN_BYTES, eighth = c->cache.memory_bytes / 8;

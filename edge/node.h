@@ -32,9 +32,9 @@ struct edge {
     struct access_log access_log;
     struct list misses; /* struct miss.link */
 
-    bool draining; /* stopping: the sites' connections end */
-    bool aborting; /* without waiting for what is in flight */
-    bool closing;  /* they have ended: all else does */
+    bool draining;  /* stopping: the sites' connections end */
+    bool aborting;  /* without waiting for what is in flight */
+    bool closing;   /* they have ended: all else does */
     bool finishing; /* no connection is left, but fetches may be */
     struct timer patience;
     struct note stop_note, abort_note;

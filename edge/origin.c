@@ -80,7 +80,8 @@ void origin_drop(struct origin **drop)
     check_idle(owner);
 }
 
-static struct origin *new_origin(struct origins *owner, struct config *c, const struct config_origin *config)
+static struct origin *new_origin(struct origins *owner, struct config *c,
+                                 const struct config_origin *config)
 {
     struct origin *o = xcalloc(1, sizeof *o + config->server_count * sizeof *o->servers);
     o->references = 1;
@@ -116,7 +117,7 @@ static void close_idle(struct origin *o, struct h1_client *c)
 struct h1_client *origin_take_idle(struct origin *o, const struct origin_server *s)
 {
     if (list_empty(&o->idle) || !origin_admit(o)) return NULL;
-    list_each_safe(link, &o->idle) {
+    list_each_safe (link, &o->idle) {
         struct h1_client *c = container_of(link, struct h1_client, link);
         if (too_old(o, c)) {
             close_idle(o, c);
@@ -145,7 +146,8 @@ bool origin_keep_idle(struct origin *o, struct h1_client *c)
     return true;
 }
 
-static const struct origin_server *same_server(const struct origin *o, const struct config_server *s)
+static const struct origin_server *same_server(const struct origin *o,
+                                               const struct config_server *s)
 {
     for (size_t i = 0; i < o->config->server_count; i++) {
         const struct config_server *other = o->servers[i].config;
@@ -157,9 +159,10 @@ static const struct origin_server *same_server(const struct origin *o, const str
 /* A connection that the new generation would open as well goes over to it. */
 static void move_idle(struct origin *from, struct origin *to)
 {
-    list_each_safe(link, &from->idle) {
+    list_each_safe (link, &from->idle) {
         struct h1_client *c = container_of(link, struct h1_client, link);
-        const struct origin_server *had = c->server, *now = to ? same_server(to, had->config) : NULL;
+        const struct origin_server *had = c->server,
+                                   *now = to ? same_server(to, had->config) : NULL;
         if (!now) {
             close_idle(from, c);
             continue;
@@ -177,7 +180,9 @@ static void move_idle(struct origin *from, struct origin *to)
 
 void origins_init(struct origins *o, struct worker *w, struct resolver *r, struct origin_limits *l)
 {
-    *o = (struct origins){ .worker = w, .resolver = r, .limits = l, .idle_note = { .run = run_idle } };
+    *o = (struct origins){
+        .worker = w, .resolver = r, .limits = l, .idle_note = { .run = run_idle }
+    };
 }
 
 static struct origin *successor_of(const struct origin *old, struct origin **v, size_t count)
@@ -257,8 +262,8 @@ static enum choice rank(const struct origin *o, size_t i, uint64_t tried)
     return failed ? CHOICE_FAILED : CHOICE_GOOD;
 }
 
-/* Smooth weighted round robin among the servers of the best rank: each gains its weight, the richest is taken and pays the
- * sum, so that a heavy server's turns are spread out. */
+/* Smooth weighted round robin among the servers of the best rank: each gains its weight, the
+ * richest is taken and pays the sum, so that a heavy server's turns are spread out. */
 struct origin_server *origin_next_server(struct origin *o, uint64_t tried)
 {
     enum choice best_rank = CHOICE_NONE;

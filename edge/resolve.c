@@ -47,7 +47,7 @@ static void drop(struct name *n)
 static void drop_unused(struct resolver *r)
 {
     int64_t now_ms = worker_now_ms(r->worker);
-    list_each_safe(node, &r->names) {
+    list_each_safe (node, &r->names) {
         struct name *n = container_of(node, struct name, link);
         if (!n->looking && now_ms - n->asked_ms > DROP_AFTER_MS) drop(n);
     }
@@ -94,7 +94,7 @@ static struct name *add(struct resolver *r, struct slice host)
 
 static struct name *find(struct resolver *r, struct slice host)
 {
-    list_each(node, &r->names) {
+    list_each (node, &r->names) {
         struct name *n = container_of(node, struct name, link);
         if (slice_eq_nocase(slice_str(n->host), host)) return n;
     }
@@ -182,7 +182,7 @@ void resolve_cancel(struct resolve_wait *w)
 static void on_idle(struct scope *s)
 {
     struct resolver *r = container_of(s, struct resolver, scope);
-    list_each_safe(node, &r->names) drop(container_of(node, struct name, link));
+    list_each_safe (node, &r->names) drop(container_of(node, struct name, link));
     r->idle(r);
 }
 

@@ -1,6 +1,7 @@
 #include "edge/serve.h"
 
 #include "cache/parts.h"
+#include "edge/admit.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
 #include "edge/base/metrics.h"
@@ -9,21 +10,23 @@
 #include "edge/miss.h"
 #include "edge/node.h"
 #include "edge/upload.h"
-#include "protocols/http/value.h"
 
-#define LOOKUPS_MAX 3 /* of one request: as a joiner it may be left with nothing, or with another variant */
+#define LOOKUPS_MAX                                                                                \
+    3 /* of one request: as a joiner it may be left with nothing, or with another variant */
 
 /* A request on its way; in its exchange's arena.
  *
  * begin -> admit -> route -> key -> local? -> lookup -> HIT, STALE: deliver
- *                                                    -> LEAD, VALIDATE: start a miss, wait for its object's head
+ *                                                    -> LEAD, VALIDATE: start a miss, wait for its
+ * object's head
  *                                                    -> JOIN: wait for somebody else's
- *                                                    -> PASS: start a miss of its own, wait for that
- * head is there -> deliver, or for a joiner: look up again, pass.  */
+ *                                                    -> PASS: start a miss of its own, wait for
+ * that head is there -> deliver, or for a joiner: look up again, pass.  */
 struct serve {
     struct exchange *x;
     struct edge *edge;
-    struct config *config; /* the edge's, which may change it whenever the loop turns: held by what waits */
+    struct config
+        *config; /* the edge's, which may change it whenever the loop turns: held by what waits */
     bool held;
     const struct config_route *route;
     struct key key;
@@ -37,11 +40,20 @@ struct serve {
     struct miss_watch watch;
 };
 
-static struct serve *serve_of(struct exchange *x) { return x->edge; }
+static struct serve *serve_of(struct exchange *x)
+{
+    return x->edge;
+}
 
-static struct index *index_of(const struct serve *s) { return &s->edge->node->index; }
+static struct index *index_of(const struct serve *s)
+{
+    return &s->edge->node->index;
+}
 
-static int64_t wall_ms(const struct serve *s) { return s->edge->worker.wall_ms; }
+static int64_t wall_ms(const struct serve *s)
+{
+    return s->edge->worker.wall_ms;
+}
 
 /* ---- answers of the node's own ---- */
 
@@ -51,8 +63,8 @@ static void log_failure(const struct serve *s, int error)
     const struct request *r = &s->x->request;
     if (info->blame == BLAME_CLIENT) return;
     log_event(LOG_WARNING, "%s: %.*s %.*s%.*s: %s%s%.*s", info->name, SLICE_ARGS(r->method_text),
-              SLICE_ARGS(r->authority), SLICE_ARGS(r->target), info->text, s->watch.upstream.n ? ": " : "",
-              SLICE_ARGS(s->watch.upstream));
+              SLICE_ARGS(r->authority), SLICE_ARGS(r->target), info->text,
+              s->watch.upstream.n ? ": " : "", SLICE_ARGS(s->watch.upstream));
 }
 
 static void answer_with_error(struct serve *s, int error)
@@ -68,7 +80,9 @@ static void answer_with_error(struct serve *s, int error)
         return;
     }
     answer_error(error, wall_ms(s) / 1000, &x->arena, &r, &body);
-    if (s->route) fields_add(&r.fields, &x->arena, FIELD_CACHE_STATUS, cache_status_text(&s->status, &x->arena));
+    if (s->route)
+        fields_add(&r.fields, &x->arena, FIELD_CACHE_STATUS,
+                   cache_status_text(&s->status, &x->arena));
     x->ops->respond(x, &r, body);
 }
 
@@ -86,13 +100,19 @@ static void answer_options(struct serve *s)
 
 static void deliver_object(struct serve *s, struct object *o, bool cached)
 {
-    struct delivery d = { .object = o, .route = s->route, .status = s->status, .cached = cached,
-                          .unstored = &s->watch.unstored, .part = s->part, .evaluate = !s->opaque };
+    struct delivery d = { .object = o,
+                          .route = s->route,
+                          .status = s->status,
+                          .cached = cached,
+                          .unstored = &s->watch.unstored,
+                          .part = s->part,
+                          .evaluate = !s->opaque };
     if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
     deliver(s->x, &d);
 }
 
-static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason, enum verdict verdict);
+static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason,
+                        enum verdict verdict);
 
 /* One that still fills may turn out not to be stored, and be gone at its start already. */
 static void deliver_stored(struct serve *s, struct object *o, enum verdict verdict)
@@ -154,8 +174,14 @@ static struct body *request_body(struct serve *s)
 static struct miss_order order_of(struct serve *s, enum miss_kind kind, struct object *object)
 {
     return (struct miss_order){
-        .kind = kind, .config = s->config, .route = s->route, .request = &s->x->request, .peer = s->x->peer,
-        .key = &s->key, .object = object, .te_trailers = s->x->te_trailers,
+        .kind = kind,
+        .config = s->config,
+        .route = s->route,
+        .request = &s->x->request,
+        .peer = s->x->peer,
+        .key = &s->key,
+        .object = object,
+        .te_trailers = s->x->te_trailers,
     };
 }
 
@@ -166,10 +192,12 @@ static void start_miss(struct serve *s, const struct miss_order *order)
     wait_for(s, order->object);
 }
 
-static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason, enum verdict verdict)
+static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason,
+                        enum verdict verdict)
 {
     struct index *ix = index_of(s);
-    struct object *o = object_new(&s->key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
+    struct object *o =
+        object_new(&s->key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
     struct miss_order order = order_of(s, kind, o);
     s->opaque = kind == MISS_OPAQUE;
     s->joiner = false;
@@ -186,10 +214,10 @@ static void fetch_for_all(struct serve *s, const struct lookup_result *found)
     struct miss_order order = order_of(s, MISS_SHARED, found->pending);
     order.base = found->object;
     s->joiner = false;
-    s->status.fwd = found->reload    ? FWD_REQUEST :
-                    found->stale     ? FWD_STALE :
-                    found->vary_miss ? FWD_VARY_MISS :
-                                       FWD_URI_MISS;
+    s->status.fwd = found->reload      ? FWD_REQUEST
+                    : found->stale     ? FWD_STALE
+                    : found->vary_miss ? FWD_VARY_MISS
+                                       : FWD_URI_MISS;
     s->verdict = VERDICT_MISS;
     start_miss(s, &order);
 }
@@ -215,12 +243,21 @@ static void refresh(struct serve *s, struct lookup_result *found)
     miss_start(s->edge, &order, NULL);
 }
 
-/* A HEAD never leads: its response is no GET's. */
+/* Not to be fetched for all: not at all, or not all of it, or a response that is no GET's. */
+static bool is_special(const struct request *req)
+{
+    return req->method == METHOD_HEAD || policy_only_if_cached(req) ||
+           fields_has(&req->fields, FIELD_RANGE);
+}
+
+static void serve_special(struct serve *s);
+
+/* What could have answered a moment ago has gone. */
 static void decline_to_lead(struct serve *s, const struct lookup_result *found)
 {
     index_release(index_of(s), found->pending, 0);
     object_fail(found->pending, -E_CANCELED);
-    fetch_alone(s, MISS_PRIVATE, found->stale ? FWD_STALE : FWD_URI_MISS, VERDICT_PASS);
+    serve_special(s);
 }
 
 /* ---- lookup ---- */
@@ -229,15 +266,18 @@ static void look_up(struct serve *s)
 {
     struct lookup_result found;
     s->lookups++;
-    index_lookup(index_of(s), &s->key, &s->route->cache, &s->x->request, wall_ms(s), &s->x->arena, &found);
+    index_lookup(index_of(s), &s->key, &s->route->cache, &s->x->request, wall_ms(s), &s->x->arena,
+                 &found);
     if (found.refresh) refresh(s, &found);
     switch (found.verdict) {
     case LOOKUP_HIT: deliver_stored(s, found.object, VERDICT_HIT); break;
     case LOOKUP_STALE: deliver_stored(s, found.object, VERDICT_STALE); break;
     case LOOKUP_VALIDATE:
     case LOOKUP_LEAD:
-        if (s->x->request.method == METHOD_GET) fetch_for_all(s, &found);
-        else decline_to_lead(s, &found);
+        if (is_special(&s->x->request))
+            decline_to_lead(s, &found);
+        else
+            fetch_for_all(s, &found);
         break;
     case LOOKUP_JOIN: join(s, &found); break;
     case LOOKUP_PASS: fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS); break;
@@ -246,7 +286,8 @@ static void look_up(struct serve *s)
     object_drop(&found.pending);
 }
 
-/* Whether something stored can answer, without effect: the lookup that follows touches and refreshes it. */
+/* Whether something stored can answer, without effect: the lookup that follows touches and
+ * refreshes it. */
 static bool stored_can_answer(struct serve *s)
 {
     const struct request *req = &s->x->request;
@@ -260,8 +301,8 @@ static bool stored_can_answer(struct serve *s)
 static bool answer_from_parts(struct serve *s)
 {
     struct content_range part;
-    struct object *o = parts_find(index_of(s), &s->key, &s->route->cache, &s->x->request, wall_ms(s),
-                                  &s->x->arena, &part);
+    struct object *o = parts_find(index_of(s), &s->key, &s->route->cache, &s->x->request,
+                                  wall_ms(s), &s->x->arena, &part);
     if (!o) return false;
     s->part = &part;
     deliver_stored(s, o, VERDICT_HIT);
@@ -269,36 +310,29 @@ static bool answer_from_parts(struct serve *s)
     return true;
 }
 
-/* Not to be fetched for all: not at all, or not all of it. */
-static bool is_special(const struct request *req)
+/* A range that is not stored is fetched as it is asked for: for ten bytes of a large file nobody
+ * should wait for all of it. */
+static void serve_special(struct serve *s)
 {
-    return policy_only_if_cached(req) || fields_has(&req->fields, FIELD_RANGE);
+    const struct request *req = &s->x->request;
+    if (policy_only_if_cached(req))
+        answer_with_error(s, -E_ONLY_IF_CACHED);
+    else if (req->method == METHOD_HEAD || !answer_from_parts(s))
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
 }
 
-static void serve_range(struct serve *s)
-{
-    if (answer_from_parts(s)) return;
-    fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
-}
-
-/* A range that is not stored is fetched as it is asked for: for ten bytes of a large file nobody should wait for all of it. */
 static void choose(struct serve *s)
 {
     const struct request *req = &s->x->request;
-    bool head = req->method == METHOD_HEAD;
-    if (s->route->cache.bypass) {
+    bool cached = req->method == METHOD_GET || req->method == METHOD_HEAD;
+    if (s->route->cache.bypass)
         fetch_alone(s, MISS_OPAQUE, FWD_BYPASS, VERDICT_BYPASS);
-    } else if ((!head && req->method != METHOD_GET) || s->x->request_body) {
+    else if (!cached || s->x->request_body)
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
-    } else if ((!head && !is_special(req)) || stored_can_answer(s)) {
+    else if (!is_special(req) || stored_can_answer(s))
         look_up(s);
-    } else if (policy_only_if_cached(req)) {
-        answer_with_error(s, -E_ONLY_IF_CACHED);
-    } else if (head) {
-        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
-    } else {
-        serve_range(s);
-    }
+    else
+        serve_special(s);
 }
 
 /* ---- the head is there ---- */
@@ -310,7 +344,8 @@ static bool same_variant(struct serve *s, const struct object *o)
     return key_vary(o->vary, &s->x->request, &s->x->arena, &key) && slice_eq(key, o->vary_key);
 }
 
-/* A joiner whose object is not for it, or failed, tries again; after that it goes alone, or the failure is its own. */
+/* A joiner whose object is not for it, or failed, tries again; after that it goes alone, or the
+ * failure is its own. */
 static bool try_again(struct serve *s, const struct object *o, int error)
 {
     bool usable = !error && o->shareable && same_variant(s, o);
@@ -318,8 +353,10 @@ static bool try_again(struct serve *s, const struct object *o, int error)
     bool uncacheable = !error && !o->shareable;
     s->status.collapsed = false;
     let_go(s);
-    if (uncacheable || s->lookups >= LOOKUPS_MAX) fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
-    else look_up(s);
+    if (uncacheable || s->lookups >= LOOKUPS_MAX)
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    else
+        look_up(s);
     return true;
 }
 
@@ -360,57 +397,7 @@ static void use_object(struct serve *s)
     let_go(s);
 }
 
-/* ---- admission and routing ---- */
-
-/* A client decides by its connection what scheme it speaks, not by what it writes into the target; a trusted proxy tells
- * what its own client spoke. */
-static bool settle_scheme(struct serve *s)
-{
-    struct request *r = &s->x->request;
-    if (config_is_trusted(s->config, s->x->peer->address)) {
-        struct slice told = fields_value(&r->fields, FIELD_X_FORWARDED_PROTO);
-        if (slice_eq_nocase(told, SLICE("https"))) r->scheme = SLICE("https");
-        else if (slice_eq_nocase(told, SLICE("http"))) r->scheme = SLICE("http");
-        return true;
-    }
-    return slice_eq(r->scheme, SLICE("https")) == s->x->peer->secure;
-}
-
-/* RFC 9110 section 7.6.2. */
-static bool goes_no_further(const struct request *r)
-{
-    bool counted = r->method == METHOD_OPTIONS || r->method == METHOD_TRACE;
-    return counted && value_int64(fields_value(&r->fields, FIELD_MAX_FORWARDS)) == 0;
-}
-
-static bool is_for_the_node(const struct request *r)
-{
-    return slice_eq(r->target, SLICE("*")) || goes_no_further(r);
-}
-
-/* 0, or why the request is not taken. */
-static int admit(struct serve *s)
-{
-    const struct request *r = &s->x->request;
-    if (r->method == METHOD_CONNECT) return -E_METHOD;
-    if (r->method == METHOD_TRACE && goes_no_further(r)) return -E_METHOD;
-    if (!settle_scheme(s)) return -E_SCHEME;
-    if (forward_is_loop(r)) return -E_LOOP;
-    struct slice expect = fields_value(&r->fields, FIELD_EXPECT);
-    bool met = expect.n == 0 || slice_eq_nocase(expect, SLICE("100-continue"));
-    return met ? 0 : -E_EXPECTATION;
-}
-
-static int find_route(struct serve *s)
-{
-    struct exchange *x = s->x;
-    const struct config_listen *listen = listener_address(x->peer->listener);
-    const struct config_site *site = config_find_site(s->config, listen, authority_host(x->request.authority));
-    if (!site) return -E_NO_SITE;
-    s->route = config_find_route(site, target_path(x->request.target));
-    if (!s->route) return -E_NO_ROUTE;
-    return x->request.length > s->route->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
-}
+/* ---- the exchange's calls ---- */
 
 static struct serve *open_serve(struct exchange *x)
 {
@@ -425,27 +412,23 @@ static struct serve *open_serve(struct exchange *x)
 static void begin(struct exchange *x)
 {
     struct serve *s = open_serve(x);
-    metric_add_by(METRIC_REQUESTS, x->request.version == HTTP_1_0 ? METRIC_HTTP_1_0 : METRIC_HTTP_1_1, 1);
-    int rc = admit(s);
-    if (rc == 0 && is_for_the_node(&x->request)) {
-        answer_options(s);
-        return;
-    }
-    if (rc == 0) rc = find_route(s);
+    metric_add_by(METRIC_REQUESTS,
+                  x->request.version == HTTP_1_0 ? METRIC_HTTP_1_0 : METRIC_HTTP_1_1, 1);
+    int rc = admit_request(s->config, x, &s->route);
     if (rc < 0) {
         answer_with_error(s, rc);
-        return;
+    } else if (!s->route) {
+        answer_options(s);
+    } else {
+        key_build(&s->route->key, &x->request, &x->arena, &s->key);
+        choose(s);
     }
-    key_build(&s->route->key, &x->request, &x->arena, &s->key);
-    choose(s);
 }
 
 static void reject(struct exchange *x, int error)
 {
     answer_with_error(open_serve(x), error);
 }
-
-/* ---- the end ---- */
 
 static void count(const struct serve *s)
 {
@@ -455,7 +438,8 @@ static void count(const struct serve *s)
     metric_add_by(METRIC_RESPONSES, x->status / 100, 1);
     if (x->error) metric_add_by(METRIC_ERRORS, -x->error, 1);
     metric_observe_us(METRIC_REQUEST_DURATION, (uint64_t)(now_us - x->began_us));
-    if (x->first_byte_us) metric_observe_us(METRIC_FIRST_BYTE, (uint64_t)(x->first_byte_us - x->began_us));
+    if (x->first_byte_us)
+        metric_observe_us(METRIC_FIRST_BYTE, (uint64_t)(x->first_byte_us - x->began_us));
 }
 
 static void write_log(const struct serve *s)

@@ -1,4 +1,5 @@
-/* serve: a request of a site, step by step from its head to its end. The handler of every exchange of the sites' listeners. */
+/* serve: a request of a site, step by step from its head to its end. The handler of every exchange
+ * of the sites' listeners. */
 #ifndef VERGE_EDGE_SERVE_H
 #define VERGE_EDGE_SERVE_H
 

@@ -5,7 +5,8 @@
 #include "edge/base/arena.h"
 #include "protocols/http/body.h"
 
-/* A body in the arena over another, which it closes with itself. Beyond limit_bytes it fails with -E_BODY_TOO_LARGE. */
+/* A body in the arena over another, which it closes with itself. Beyond limit_bytes it fails with
+ * -E_BODY_TOO_LARGE. */
 struct body *upload_limit(struct body *inner, uint64_t limit_bytes, struct arena *a);
 
 #endif

@@ -117,7 +117,10 @@ void *arena_zalloc(struct arena *a, size_t size_bytes)
     return memset(arena_alloc(a, size_bytes), 0, size_bytes);
 }
 
-struct slice arena_copy(struct arena *a, struct slice s) { return arena_concat(a, &s, 1); }
+struct slice arena_copy(struct arena *a, struct slice s)
+{
+    return arena_concat(a, &s, 1);
+}
 
 struct slice arena_concat(struct arena *a, const struct slice *parts, size_t count)
 {

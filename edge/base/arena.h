@@ -1,8 +1,8 @@
 /* arena: bump allocation for things that die together, such as all that belongs to one request.
  *
- * Owned by one exchange (or one parsed configuration), touched by its thread only. Nothing is freed singly. The first
- * chunk is kept by arena_reset; arena_free gives everything back. Each thread keeps a few free chunks of the usual size, so
- * that a request's arena costs no call of malloc. */
+ * Owned by one exchange (or one parsed configuration), touched by its thread only. Nothing is freed
+ * singly. The first chunk is kept by arena_reset; arena_free gives everything back. Each thread
+ * keeps a few free chunks of the usual size, so that a request's arena costs no call of malloc. */
 #ifndef VERGE_BASE_ARENA_H
 #define VERGE_BASE_ARENA_H
 
@@ -33,7 +33,8 @@ void *arena_zalloc(struct arena *a, size_t size_bytes);
 /* A copy of s in the arena; a NUL follows it, not counted. */
 struct slice arena_copy(struct arena *a, struct slice s);
 /* As printf, into the arena. */
-struct slice arena_printf(struct arena *a, const char *format, ...) __attribute__((format(printf, 2, 3)));
+struct slice arena_printf(struct arena *a, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 /* The slices of parts one after the other. */
 struct slice arena_concat(struct arena *a, const struct slice *parts, size_t count);
 

@@ -1,8 +1,9 @@
 /* block: counted bytes, and span: a counted view into a block.
  *
- * A block is written by the one who allocated it, only behind what it has handed out, and read by any thread that holds
- * a reference; the count is atomic, the bytes are immutable once handed out. A span is one reference: whoever holds it
- * releases it when the bytes are really gone (a send has completed, a packet was acknowledged). */
+ * A block is written by the one who allocated it, only behind what it has handed out, and read by
+ * any thread that holds a reference; the count is atomic, the bytes are immutable once handed out.
+ * A span is one reference: whoever holds it releases it when the bytes are really gone (a send has
+ * completed, a packet was acknowledged). */
 #ifndef VERGE_BASE_BLOCK_H
 #define VERGE_BASE_BLOCK_H
 
@@ -21,7 +22,8 @@ struct span {
     uint32_t at, n;
 };
 
-/* One reference for the caller; NULL when memory is out (its size may be a client's wish). At most UINT32_MAX. */
+/* One reference for the caller; NULL when memory is out (its size may be a client's wish). At most
+ * UINT32_MAX. */
 struct block *block_new(size_t size_bytes);
 /* What a block costs, the allocator's overhead included: what accounting charges. */
 size_t block_cost(size_t size_bytes);

@@ -1,7 +1,8 @@
 /* CHECK: an assertion about our own code, always on, never about input.
  *
- * A failed check means a state that cannot be continued safely; the process ends with one line that names the
- * place. What a client, an origin or a file can cause is an error code (error.h), never a check. */
+ * A failed check means a state that cannot be continued safely; the process ends with one line that
+ * names the place. What a client, an origin or a file can cause is an error code (error.h), never a
+ * check. */
 #ifndef VERGE_BASE_CHECK_H
 #define VERGE_BASE_CHECK_H
 

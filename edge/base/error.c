@@ -2,8 +2,9 @@
 
 #include "edge/base/check.h"
 
-/* Labels are lower case; the table is written in upper case because its names are C constants. They are spelled out
- * once at start-up by error_name_init, a constructor, so that every thread reads them without a lock. */
+/* Labels are lower case; the table is written in upper case because its names are C constants. They
+ * are spelled out once at start-up by error_name_init, a constructor, so that every thread reads
+ * them without a lock. */
 static struct error_info table[E_COUNT] = {
     [E_NONE] = { "none", 200, "", BLAME_NODE, "no error" },
 #define ERROR(name, status, proxy_status, blame, text)                                             \

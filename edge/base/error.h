@@ -1,7 +1,8 @@
 /* error: the one closed table of reasons (error.def).
  *
- * Functions that can fail return 0 or a count, or -E_NAME. The reason an exchange ended is one such code; status,
- * Proxy-Status, log line and metric label all derive from it. errno does not leave edge/io. */
+ * Functions that can fail return 0 or a count, or -E_NAME. The reason an exchange ended is one such
+ * code; status, Proxy-Status, log line and metric label all derive from it. errno does not leave
+ * edge/io. */
 #ifndef VERGE_BASE_ERROR_H
 #define VERGE_BASE_ERROR_H
 
@@ -23,7 +24,8 @@ struct error_info {
     const char *text; /* one phrase */
 };
 
-/* The line of the table for a code, given as E_NAME or -E_NAME; E_NONE gives {"none", 200, ...}. Any thread. */
+/* The line of the table for a code, given as E_NAME or -E_NAME; E_NONE gives {"none", 200, ...}.
+ * Any thread. */
 const struct error_info *error_info(int code);
 
 #endif

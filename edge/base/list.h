@@ -1,5 +1,6 @@
-/* list: an intrusive doubly linked list; the head is a node of its own. Owns nothing, allocates nothing.
- * A node that is on no list points to itself after list_init or list_remove, so removing twice is harmless. */
+/* list: an intrusive doubly linked list; the head is a node of its own. Owns nothing, allocates
+ * nothing. A node that is on no list points to itself after list_init or list_remove, so removing
+ * twice is harmless. */
 #ifndef VERGE_BASE_LIST_H
 #define VERGE_BASE_LIST_H
 
@@ -10,12 +11,17 @@ struct list {
     struct list *next, *prev;
 };
 
-#define container_of(pointer, type, member)                                                        \
-    ((type *)((char *)(pointer) - offsetof(type, member)))
+#define container_of(pointer, type, member) ((type *)((char *)(pointer)-offsetof(type, member)))
 
-static inline void list_init(struct list *l) { l->next = l->prev = l; }
+static inline void list_init(struct list *l)
+{
+    l->next = l->prev = l;
+}
 
-static inline bool list_empty(const struct list *l) { return l->next == l; }
+static inline bool list_empty(const struct list *l)
+{
+    return l->next == l;
+}
 
 static inline void list_append(struct list *head, struct list *node)
 {
@@ -57,7 +63,8 @@ static inline void list_splice(struct list *to, struct list *from)
     list_init(from);
 }
 
-#define list_each(node, head) for (struct list *node = (head)->next; node != (head); node = node->next)
+#define list_each(node, head)                                                                      \
+    for (struct list *node = (head)->next; node != (head); node = node->next)
 
 /* The body may remove the current node. */
 #define list_each_safe(node, head)                                                                 \

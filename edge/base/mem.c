@@ -11,12 +11,27 @@ static void *or_die(void *p)
     abort();
 }
 
-void *xmalloc(size_t size_bytes) { return or_die(malloc(size_bytes ? size_bytes : 1)); }
+void *xmalloc(size_t size_bytes)
+{
+    return or_die(malloc(size_bytes ? size_bytes : 1));
+}
 
-void *xcalloc(size_t count, size_t size_bytes) { return or_die(calloc(count, size_bytes)); }
+void *xcalloc(size_t count, size_t size_bytes)
+{
+    return or_die(calloc(count, size_bytes));
+}
 
-void *xrealloc(void *p, size_t size_bytes) { return or_die(realloc(p, size_bytes ? size_bytes : 1)); }
+void *xrealloc(void *p, size_t size_bytes)
+{
+    return or_die(realloc(p, size_bytes ? size_bytes : 1));
+}
 
-char *xstrdup(const char *text) { return or_die(strdup(text)); }
+char *xstrdup(const char *text)
+{
+    return or_die(strdup(text));
+}
 
-char *xstrndup(const char *text, size_t size_bytes) { return or_die(strndup(text, size_bytes)); }
+char *xstrndup(const char *text, size_t size_bytes)
+{
+    return or_die(strndup(text, size_bytes));
+}

@@ -1,5 +1,6 @@
-/* mem: allocation that cannot fail, for small things of our own. Anything whose size or number a client decides goes
- * through a limit first (a pool, a cap, the cache budget); those return NULL, which means "not now". Any thread. */
+/* mem: allocation that cannot fail, for small things of our own. Anything whose size or number a
+ * client decides goes through a limit first (a pool, a cap, the cache budget); those return NULL,
+ * which means "not now". Any thread. */
 #ifndef VERGE_BASE_MEM_H
 #define VERGE_BASE_MEM_H
 

@@ -112,7 +112,7 @@ static void sum_cells(unsigned first, unsigned count, uint64_t *sums)
 {
     pthread_mutex_lock(&lock);
     memcpy(sums, ended + first, count * sizeof *sums);
-    list_each(node, &attached) {
+    list_each (node, &attached) {
         struct metric_cells *of = container_of(node, struct metric_cells, link);
         for (unsigned i = 0; i < count; i++) sums[i] += read_cell(of, first + i);
     }

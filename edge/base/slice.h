@@ -1,5 +1,5 @@
-/* slice: a borrowed view of bytes. It owns nothing and is never NUL-terminated; whoever hands one out says how long
- * it stays valid. Small enough to pass and return by value. */
+/* slice: a borrowed view of bytes. It owns nothing and is never NUL-terminated; whoever hands one
+ * out says how long it stays valid. Small enough to pass and return by value. */
 #ifndef VERGE_BASE_SLICE_H
 #define VERGE_BASE_SLICE_H
 
@@ -13,11 +13,14 @@ struct slice {
     size_t n;
 };
 
-#define SLICE(literal)  ((struct slice){ (literal), sizeof(literal) - 1 })
-#define SLICE_NONE      ((struct slice){ NULL, 0 })
-#define SLICE_ARGS(s)   (int)(s).n, (s).p /* for "%.*s" */
+#define SLICE(literal) ((struct slice){ (literal), sizeof(literal) - 1 })
+#define SLICE_NONE     ((struct slice){ NULL, 0 })
+#define SLICE_ARGS(s)  (int)(s).n, (s).p /* for "%.*s" */
 
-static inline struct slice slice_of(const char *p, size_t n) { return (struct slice){ p, n }; }
+static inline struct slice slice_of(const char *p, size_t n)
+{
+    return (struct slice){ p, n };
+}
 
 static inline struct slice slice_str(const char *text)
 {
@@ -30,7 +33,10 @@ static inline bool slice_eq(struct slice a, struct slice b)
 }
 
 /* ASCII only, as every comparison in HTTP (RFC 9110 section 5.1). */
-static inline char ascii_lower(char c) { return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c; }
+static inline char ascii_lower(char c)
+{
+    return (c >= 'A' && c <= 'Z') ? (char)(c | 0x20) : c;
+}
 
 static inline bool slice_eq_nocase(struct slice a, struct slice b)
 {

@@ -27,7 +27,8 @@ static void on_recv(struct op *op, const struct op_result *r);
 static void on_filled(struct op *op, const struct op_result *r);
 static void on_send(struct op *op, const struct op_result *r);
 
-void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops, int fd)
+void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops,
+               int fd)
 {
     *c = (struct conn){ .worker = w, .scope = scope, .ops = ops, .fd = fd };
     op_init(&c->recv_op, scope, on_recv);
@@ -40,8 +41,10 @@ static void arm_recv(struct conn *c)
 {
     if (c->recv_op.armed || c->read_ended) return;
     c->recv_op.done = on_recv;
-    if (c->multishot) op_recv_multishot(c->worker, &c->recv_op, c->fd);
-    else op_recv_once(c->worker, &c->recv_op, c->fd);
+    if (c->multishot)
+        op_recv_multishot(c->worker, &c->recv_op, c->fd);
+    else
+        op_recv_once(c->worker, &c->recv_op, c->fd);
 }
 
 void conn_recv_start(struct conn *c)
@@ -71,7 +74,10 @@ void conn_recv_into(struct conn *c, void *to, size_t size_bytes)
     op_recv_into(c->worker, &c->recv_op, c->fd, to, size_bytes);
 }
 
-bool conn_recv_armed(const struct conn *c) { return c->recv_op.armed; }
+bool conn_recv_armed(const struct conn *c)
+{
+    return c->recv_op.armed;
+}
 
 size_t conn_recv_now(struct conn *c, void *to, size_t size_bytes)
 {
@@ -148,10 +154,13 @@ bool conn_has_room(const struct conn *c)
     return !c->out || (c->out->count + 3 < CONN_SPANS && c->out->queued_bytes < CONN_SEND_BYTES);
 }
 
-size_t conn_queued_bytes(const struct conn *c) { return c->out ? c->out->queued_bytes : 0; }
+size_t conn_queued_bytes(const struct conn *c)
+{
+    return c->out ? c->out->queued_bytes : 0;
+}
 
-/* The last span grows if it ends where the new bytes begin and is not being sent: what a send was given may not change
- * under it. */
+/* The last span grows if it ends where the new bytes begin and is not being sent: what a send was
+ * given may not change under it. */
 static bool extends_last(const struct conn_out *out)
 {
     if (out->count == 0 || (out->sending && out->count <= out->in_flight)) return false;
@@ -251,8 +260,10 @@ static void on_send(struct op *op, const struct op_result *r)
 {
     struct conn *c = container_of(op, struct conn, send_op);
     c->out->sending = false;
-    if (r->result > 0) drop_sent(c, (size_t)r->result);
-    else if (r->result != -EINTR && r->result != -EAGAIN) c->broken = true;
+    if (r->result > 0)
+        drop_sent(c, (size_t)r->result);
+    else if (r->result != -EINTR && r->result != -EAGAIN)
+        c->broken = true;
     if (c->broken || c->out->count == 0) {
         free_out(c);
         c->ops->drained(c);
@@ -263,7 +274,10 @@ static void on_send(struct op *op, const struct op_result *r)
 
 /* ---- ending ---- */
 
-void conn_shutdown(struct conn *c) { shutdown(c->fd, SHUT_WR); }
+void conn_shutdown(struct conn *c)
+{
+    shutdown(c->fd, SHUT_WR);
+}
 
 void conn_cancel(struct conn *c)
 {

@@ -1,9 +1,10 @@
 /* conn: a TCP connection, either side: bytes in, bytes out, one send in flight.
  *
- * Embedded in its protocol's connection, whose scope its operations hold; belongs to that worker. It knows no protocol and has
- * no timers. Received bytes come as slices valid during the callback only, or straight into the owner's memory. Output is a
- * bounded queue of spans; a send takes at most CONN_SEND_BYTES of it, because the kernel then copies from memory that is
- * still in the CPU's cache (a 1 MiB send costs twice as much per byte). */
+ * Embedded in its protocol's connection, whose scope its operations hold; belongs to that worker.
+ * It knows no protocol and has no timers. Received bytes come as slices valid during the callback
+ * only, or straight into the owner's memory. Output is a bounded queue of spans; a send takes at
+ * most CONN_SEND_BYTES of it, because the kernel then copies from memory that is still in the CPU's
+ * cache (a 1 MiB send costs twice as much per byte). */
 #ifndef VERGE_IO_CONN_H
 #define VERGE_IO_CONN_H
 
@@ -43,7 +44,8 @@ struct conn {
 };
 
 /* Takes the descriptor. */
-void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops, int fd);
+void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops,
+               int fd);
 
 /* Bytes as they come, until conn_recv_stop; a few more may still arrive after that. */
 void conn_recv_start(struct conn *c);
@@ -53,12 +55,13 @@ void conn_recv_stop(struct conn *c);
 /* One filled(), with 1 to size_bytes bytes at to. No other receive may be armed. */
 void conn_recv_into(struct conn *c, void *to, size_t size_bytes);
 bool conn_recv_armed(const struct conn *c);
-/* Inside data(), where conn->nonempty says that the socket has more: takes of it what fits, at once. 0 where nothing came after
- * all; an end or an error is left to the next receive. */
+/* Inside data(), where conn->nonempty says that the socket has more: takes of it what fits, at
+ * once. 0 where nothing came after all; an end or an error is left to the next receive. */
 size_t conn_recv_now(struct conn *c, void *to, size_t size_bytes);
 
-/* Room for n bytes to be written in place at the end of the queue; NULL when the queue is full or memory is out. n may be
- * up to a few pages more than a pooled block. conn_commit says how many were written. */
+/* Room for n bytes to be written in place at the end of the queue; NULL when the queue is full or
+ * memory is out. n may be up to a few pages more than a pooled block. conn_commit says how many
+ * were written. */
 char *conn_reserve(struct conn *c, size_t n);
 void conn_commit(struct conn *c, size_t n);
 /* Copies at the end of the queue; false when there is no room. */
@@ -78,7 +81,8 @@ void conn_cancel(struct conn *c);
 /* Closes the descriptor and frees the queue; only when nothing is armed any more. */
 void conn_close(struct conn *c);
 
-/* Bytes the peer's kernel has acknowledged (TCP_INFO): how far a client really is. 0 where unknown. */
+/* Bytes the peer's kernel has acknowledged (TCP_INFO): how far a client really is. 0 where unknown.
+ */
 uint64_t conn_acknowledged_bytes(const struct conn *c);
 
 #endif

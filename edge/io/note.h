@@ -1,7 +1,7 @@
 /* note: a message to a worker: "run this function there". Embedded in whatever it is about.
  *
- * A note is either free or posted, never posted twice. From the moment it is posted its memory belongs to the receiving
- * worker, until run is called there. */
+ * A note is either free or posted, never posted twice. From the moment it is posted its memory
+ * belongs to the receiving worker, until run is called there. */
 #ifndef VERGE_IO_NOTE_H
 #define VERGE_IO_NOTE_H
 

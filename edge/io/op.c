@@ -85,8 +85,9 @@ void op_read(struct worker *w, struct op *op, int fd, void *to, size_t size_byte
     arm(op, sqe);
 }
 
-/* The cancellation itself has no op: its outcome is the outcome of what it cancels. It cannot hit a later op at the same
- * address, because the queue is in order and the address is free only after the last completion. */
+/* The cancellation itself has no op: its outcome is the outcome of what it cancels. It cannot hit a
+ * later op at the same address, because the queue is in order and the address is free only after
+ * the last completion. */
 void op_cancel(struct worker *w, struct op *op)
 {
     if (!op->armed) return;

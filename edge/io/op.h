@@ -1,8 +1,9 @@
 /* op: one io_uring request, embedded in its owner. The ring's user_data is its address.
  *
- * An op holds its scope from submission to its last completion (the one without MORE). done is called from the worker's
- * loop for every completion, with the kernel's result (negative errno), the completion's flags, and, where the kernel
- * picked a receive buffer, the bytes; those are valid until done returns. Belongs to one worker. */
+ * An op holds its scope from submission to its last completion (the one without MORE). done is
+ * called from the worker's loop for every completion, with the kernel's result (negative errno),
+ * the completion's flags, and, where the kernel picked a receive buffer, the bytes; those are valid
+ * until done returns. Belongs to one worker. */
 #ifndef VERGE_IO_OP_H
 #define VERGE_IO_OP_H
 
@@ -35,7 +36,8 @@ static inline void op_init(struct op *op, struct scope *scope,
 
 /* Each arms an idle op. Buffers and addresses must stay until the last completion. */
 void op_accept_multishot(struct worker *w, struct op *op, int fd);
-void op_connect(struct worker *w, struct op *op, int fd, const struct sockaddr *to, socklen_t bytes);
+void op_connect(struct worker *w, struct op *op, int fd, const struct sockaddr *to,
+                socklen_t bytes);
 /* Into the worker's provided buffers: until it ends by itself, or once. */
 void op_recv_multishot(struct worker *w, struct op *op, int fd);
 void op_recv_once(struct worker *w, struct op *op, int fd);
@@ -46,7 +48,8 @@ void op_send(struct worker *w, struct op *op, int fd, const void *from, size_t s
 void op_sendmsg(struct worker *w, struct op *op, int fd, const struct msghdr *message);
 void op_read(struct worker *w, struct op *op, int fd, void *to, size_t size_bytes);
 
-/* Asks the kernel to end an armed op; it still completes, with -ECANCELED or with what it had reached. */
+/* Asks the kernel to end an armed op; it still completes, with -ECANCELED or with what it had
+ * reached. */
 void op_cancel(struct worker *w, struct op *op);
 
 #endif

@@ -23,7 +23,10 @@ void scope_init(struct scope *s, struct worker *worker, void (*idle)(struct scop
     *s = (struct scope){ .worker = worker, .idle = idle, .idle_note = { .run = run_idle } };
 }
 
-void scope_enter(struct scope *s) { s->pending++; }
+void scope_enter(struct scope *s)
+{
+    s->pending++;
+}
 
 void scope_leave(struct scope *s)
 {

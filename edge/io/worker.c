@@ -25,7 +25,10 @@
 
 static _Thread_local struct worker *self;
 
-struct worker *worker_self(void) { return self; }
+struct worker *worker_self(void)
+{
+    return self;
+}
 
 /* ---- the ring ---- */
 
@@ -44,7 +47,9 @@ static int ring_open(struct io_uring *ring, unsigned entries)
 {
     int rc = ring_open_with(ring, entries, IORING_SETUP_NO_SQARRAY); /* Linux 6.6 */
     if (rc == -EINVAL) rc = ring_open_with(ring, entries, 0);
-    if (rc == 0) io_uring_register_ring_fd(ring); /* Linux 5.18: no table lookup for each entry; its failure costs only that */
+    if (rc == 0)
+        io_uring_register_ring_fd(
+            ring); /* Linux 5.18: no table lookup for each entry; its failure costs only that */
     return rc;
 }
 
@@ -57,13 +62,17 @@ int worker_probe(void)
         return 0;
     }
     const char *advice =
-        rc == -ENOSYS  ? "this kernel has no io_uring; Verge needs Linux 6.1 or newer built with CONFIG_IO_URING" :
-        rc == -EPERM   ? "io_uring is forbidden here; set sysctl kernel.io_uring_disabled=0, and in a container "
-                         "allow io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile" :
-        rc == -EINVAL  ? "this kernel's io_uring is too old; Verge needs Linux 6.1 or newer" :
-        rc == -ENOMEM  ? "no memory to lock for io_uring; raise the limit with ulimit -l or LimitMEMLOCK=infinity" :
-        rc == -EMFILE  ? "too many open files; raise the limit with ulimit -n" :
-                         "io_uring could not be set up";
+        rc == -ENOSYS ? "this kernel has no io_uring; Verge needs Linux 6.1 or newer built with "
+                        "CONFIG_IO_URING"
+        : rc == -EPERM
+            ? "io_uring is forbidden here; set sysctl kernel.io_uring_disabled=0, and in a "
+              "container "
+              "allow io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile"
+        : rc == -EINVAL ? "this kernel's io_uring is too old; Verge needs Linux 6.1 or newer"
+        : rc == -ENOMEM ? "no memory to lock for io_uring; raise the limit with ulimit -l or "
+                          "LimitMEMLOCK=infinity"
+        : rc == -EMFILE ? "too many open files; raise the limit with ulimit -n"
+                        : "io_uring could not be set up";
     fprintf(stderr, "verge: %s (%s)\n", advice, strerror(-rc));
     return -E_SYSTEM;
 }
@@ -110,7 +119,8 @@ void worker_post(struct worker *to, struct note *n)
                                                     memory_order_relaxed));
     /* Otherwise somebody rang already and the receiver has not emptied it since. */
     uint64_t one = 1;
-    while (!head && write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) { }
+    while (!head && write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) {
+    }
     atomic_fetch_sub_explicit(&to->posting, 1, memory_order_release);
 }
 
@@ -170,7 +180,8 @@ static void run_completion(struct worker *w, const struct io_uring_cqe *cqe)
 {
     struct op *op = io_uring_cqe_get_data(cqe);
     if (!op) return; /* a cancellation that found nothing */
-    struct op_result r = { .result = cqe->res, .more = cqe->flags & IORING_CQE_F_MORE,
+    struct op_result r = { .result = cqe->res,
+                           .more = cqe->flags & IORING_CQE_F_MORE,
                            .nonempty = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY };
     bool selected = cqe->flags & IORING_CQE_F_BUFFER;
     unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
@@ -184,8 +195,9 @@ static void run_completion(struct worker *w, const struct io_uring_cqe *cqe)
     if (!r.more) scope_leave(scope);
 }
 
-/* All that have come are copied off the ring first, so that what they start cannot lengthen this turn without end, and so that
- * nothing that came before a callback of this turn is seen in a later one. */
+/* All that have come are copied off the ring first, so that what they start cannot lengthen this
+ * turn without end, and so that nothing that came before a callback of this turn is seen in a later
+ * one. */
 static void run_completions(struct worker *w)
 {
     unsigned n = io_uring_peek_batch_cqe(&w->ring, w->seen, COMPLETIONS);
@@ -216,7 +228,10 @@ struct start {
     int result;
 };
 
-static void nothing(struct scope *s) { (void)s; }
+static void nothing(struct scope *s)
+{
+    (void)s;
+}
 
 void worker_init(struct worker *w, unsigned index)
 {
@@ -292,7 +307,8 @@ int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w))
     sem_init(&s.stands, 0, 0);
     int rc = pthread_create(&w->thread, NULL, thread_main, &s);
     if (rc == 0) {
-        while (sem_wait(&s.stands) < 0) { }
+        while (sem_wait(&s.stands) < 0) {
+        }
         rc = -s.result;
         if (rc) pthread_join(w->thread, NULL);
     }
@@ -302,9 +318,15 @@ int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w))
     return -E_SYSTEM;
 }
 
-void worker_stop(struct worker *w) { w->stopping = true; }
+void worker_stop(struct worker *w)
+{
+    w->stopping = true;
+}
 
-void worker_join(struct worker *w) { pthread_join(w->thread, NULL); }
+void worker_join(struct worker *w)
+{
+    pthread_join(w->thread, NULL);
+}
 
 /* ---- blocks ---- */
 
@@ -321,6 +343,8 @@ void worker_block_put(struct worker *w, struct block **b)
     if (!put) return;
     bool pooled = put->size_bytes == WORKER_BLOCK_BYTES && block_sole(put) &&
                   w->free_block_count < WORKER_BLOCKS_KEPT;
-    if (pooled) w->free_blocks[w->free_block_count++] = put;
-    else block_release(put);
+    if (pooled)
+        w->free_blocks[w->free_block_count++] = put;
+    else
+        block_release(put);
 }

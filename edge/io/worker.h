@@ -1,7 +1,9 @@
-/* worker: a thread with one ring, one timer wheel and one mailbox. Every mutable thing belongs to one worker.
+/* worker: a thread with one ring, one timer wheel and one mailbox. Every mutable thing belongs to
+ * one worker.
  *
- * The loop: submit and wait until the wheel's next deadline; take all completions off the ring, then run each; fire timers; run
- * notes. Callbacks never nest: what a callback wants to happen "next" it defers as a note. */
+ * The loop: submit and wait until the wheel's next deadline; take all completions off the ring,
+ * then run each; fire timers; run notes. Callbacks never nest: what a callback wants to happen
+ * "next" it defers as a note. */
 #ifndef VERGE_IO_WORKER_H
 #define VERGE_IO_WORKER_H
 
@@ -13,10 +15,11 @@
 #include "edge/base/wheel.h"
 #include "edge/io/op.h"
 
-#define WORKER_BLOCK_BYTES (16384 - sizeof(struct block)) /* a pooled block, header included: 16 KiB */
-#define WORKER_BUFFER_GROUP 0 /* of the buffers that receives pick from */
-#define WORKER_BLOCKS_KEPT 64                             /* free ones: 1 MiB at most */
-#define WORKER_OWN_BYTES   (8 << 20)                      /* what a busy one needs: buffers, ring, requests in flight */
+#define WORKER_BLOCK_BYTES                                                                         \
+    (16384 - sizeof(struct block))    /* a pooled block, header included: 16 KiB */
+#define WORKER_BUFFER_GROUP 0         /* of the buffers that receives pick from */
+#define WORKER_BLOCKS_KEPT  64        /* free ones: 1 MiB at most */
+#define WORKER_OWN_BYTES    (8 << 20) /* what a busy one needs: buffers, ring, requests in flight */
 
 struct worker {
     unsigned index;
@@ -44,14 +47,15 @@ struct worker {
     bool stopping;
 };
 
-/* Probes the kernel. 0, or -E_SYSTEM after one sentence on what to do was written to standard error: io_uring switched off
- * (sysctl kernel.io_uring_disabled), filtered (seccomp), or too old. */
+/* Probes the kernel. 0, or -E_SYSTEM after one sentence on what to do was written to standard
+ * error: io_uring switched off (sysctl kernel.io_uring_disabled), filtered (seccomp), or too old.
+ */
 int worker_probe(void);
 
 /* Prepares everything but the ring, which its own thread makes. */
 void worker_init(struct worker *w, unsigned index);
-/* Starts the thread, pinned to cpu (-1: not pinned). start runs on it before the loop. Returns once the ring stands: 0 or
- * -E_SYSTEM, logged. */
+/* Starts the thread, pinned to cpu (-1: not pinned). start runs on it before the loop. Returns once
+ * the ring stands: 0 or -E_SYSTEM, logged. */
 int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w));
 /* Ends the loop after this turn; from the worker's own thread. */
 void worker_stop(struct worker *w);
@@ -65,11 +69,14 @@ void worker_post(struct worker *to, struct note *n);
 /* The same on the calling worker: still in this turn, after the present callback. */
 void worker_defer(struct worker *self, struct note *n);
 
-/* A block of WORKER_BLOCK_BYTES from the worker's pool, and back to it: where somebody else still holds it, only the
- * reference is dropped. NULL when memory is out. */
+/* A block of WORKER_BLOCK_BYTES from the worker's pool, and back to it: where somebody else still
+ * holds it, only the reference is dropped. NULL when memory is out. */
 struct block *worker_block(struct worker *w);
 void worker_block_put(struct worker *w, struct block **b);
 
-static inline int64_t worker_now_ms(const struct worker *w) { return w->now_us / 1000; }
+static inline int64_t worker_now_ms(const struct worker *w)
+{
+    return w->now_us / 1000;
+}
 
 #endif

@@ -33,15 +33,16 @@ static void drop_input(struct h1_client *c)
     c->at = c->end = 0;
 }
 
-/* While a head is read, bytes come in the worker's buffers and are copied: most heads are small, and a connection that
- * waits holds nothing. */
+/* While a head is read, bytes come in the worker's buffers and are copied: most heads are small,
+ * and a connection that waits holds nothing. */
 static bool append(struct h1_client *c, struct slice bytes)
 {
     if (!c->in || c->in->size_bytes - c->end < bytes.n) {
         struct slice old = unread(c);
         size_t need = old.n + bytes.n;
         if (need > HEAD_BLOCK_MAX) return false;
-        struct block *b = need <= WORKER_BLOCK_BYTES ? worker_block(c->conn.worker) : block_new(2 * need);
+        struct block *b =
+            need <= WORKER_BLOCK_BYTES ? worker_block(c->conn.worker) : block_new(2 * need);
         if (!b) return false;
         if (old.n) memcpy(b->data, old.p, old.n);
         drop_input(c);
@@ -134,7 +135,8 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
     c->owner = owner;
     c->timeouts = *timeouts;
     c->opened_ms = worker_now_ms(w);
-    c->limits = (struct h1_limits){ H1_RESPONSE_LINE_BYTES, H1_RESPONSE_HEAD_BYTES, H1_RESPONSE_FIELDS };
+    c->limits =
+        (struct h1_limits){ H1_RESPONSE_LINE_BYTES, H1_RESPONSE_HEAD_BYTES, H1_RESPONSE_FIELDS };
     memcpy(&c->address, to, to_bytes);
     arena_init(&c->arena, ARENA_CHUNK_BYTES);
     list_init(&c->link);
@@ -157,7 +159,8 @@ static void on_request_sent(struct h1_client *c)
     if (c->state == CLIENT_WAITING) set_timer(c, c->timeouts.first_byte_ms);
 }
 
-/* A request whose body fails is not whole: the connection must end so that the server sees it too. */
+/* A request whose body fails is not whole: the connection must end so that the server sees it too.
+ */
 static void send_on(struct h1_client *c)
 {
     if (c->request_sent || c->conn.broken) return;
@@ -170,8 +173,10 @@ static void send_on(struct h1_client *c)
         c->keep_alive = false;
         if (c->state == CLIENT_WAITING) fail(c, rc);
     } else if (c->state == CLIENT_WAITING) {
-        if (c->request.ready) set_timer(c, c->timeouts.between_bytes_ms);
-        else timer_cancel(&c->timer); /* it is the client's turn, and has a timeout of its own */
+        if (c->request.ready)
+            set_timer(c, c->timeouts.between_bytes_ms);
+        else
+            timer_cancel(&c->timer); /* it is the client's turn, and has a timeout of its own */
     }
 }
 
@@ -207,11 +212,14 @@ static bool expects_body(enum method m)
     return m == METHOD_POST || m == METHOD_PUT || m == METHOD_PATCH;
 }
 
-static void choose_framing(const struct request *r, const struct body *body, struct h1_framing *framing)
+static void choose_framing(const struct request *r, const struct body *body,
+                           struct h1_framing *framing)
 {
     framing->length = body ? r->length : 0;
-    if (body) framing->body = r->length >= 0 ? H1_BODY_LENGTH : H1_BODY_CHUNKED;
-    else framing->body = r->length == 0 || expects_body(r->method) ? H1_BODY_LENGTH : H1_BODY_NONE;
+    if (body)
+        framing->body = r->length >= 0 ? H1_BODY_LENGTH : H1_BODY_CHUNKED;
+    else
+        framing->body = r->length == 0 || expects_body(r->method) ? H1_BODY_LENGTH : H1_BODY_NONE;
 }
 
 bool h1_client_request(struct h1_client *c, const struct request *r, struct body *body,
@@ -243,7 +251,8 @@ static void on_drained(struct conn *conn)
         send_on(c);
         return;
     }
-    /* The server may have answered before it stopped reading: what has arrived is read, then its end. */
+    /* The server may have answered before it stopped reading: what has arrived is read, then its
+     * end. */
     h1_sender_stop(&c->request);
     c->keep_alive = false;
     if (c->state == CLIENT_WAITING) set_timer(c, c->timeouts.between_bytes_ms);
@@ -259,7 +268,8 @@ static void take_head(struct h1_client *c, const struct h1_response *r, size_t h
     c->at += head_bytes;
     timer_cancel(&c->timer);
     h1_client_open_body(c, r);
-    metric_observe_us(METRIC_ORIGIN_FIRST_BYTE, (uint64_t)(c->conn.worker->now_us - c->requested_us));
+    metric_observe_us(METRIC_ORIGIN_FIRST_BYTE,
+                      (uint64_t)(c->conn.worker->now_us - c->requested_us));
     c->ops->head(c, r);
 }
 
@@ -310,8 +320,10 @@ static void on_data(struct conn *conn, struct slice bytes)
         fail(c, -E_ORIGIN_CLOSED);
     } else if (c->state == CLIENT_WAITING) {
         c->head_bytes += bytes.n;
-        if (append(c, bytes)) read_head(c);
-        else fail(c, -E_RESPONSE_HEADER_TOO_LARGE);
+        if (append(c, bytes))
+            read_head(c);
+        else
+            fail(c, -E_RESPONSE_HEADER_TOO_LARGE);
     }
 }
 
@@ -326,21 +338,27 @@ static void on_ended(struct conn *conn, bool reset)
 {
     struct h1_client *c = container_of(conn, struct h1_client, conn);
     c->was_reset = reset;
-    if (c->state == CLIENT_IDLE) c->ops->lost(c);
-    else if (c->state == CLIENT_WAITING) fail(c, reset ? -E_ORIGIN_RESET : -E_ORIGIN_CLOSED);
-    else if (c->state == CLIENT_READING) h1_client_wake_body(c);
+    if (c->state == CLIENT_IDLE)
+        c->ops->lost(c);
+    else if (c->state == CLIENT_WAITING)
+        fail(c, reset ? -E_ORIGIN_RESET : -E_ORIGIN_CLOSED);
+    else if (c->state == CLIENT_READING)
+        h1_client_wake_body(c);
 }
 
 static const struct conn_ops conn_ops = {
-    .data = on_data, .filled = on_filled, .ended = on_ended, .drained = on_drained,
+    .data = on_data,
+    .filled = on_filled,
+    .ended = on_ended,
+    .drained = on_drained,
 };
 
 /* ---- the end of a use ---- */
 
 void h1_client_finish(struct h1_client *c, bool whole)
 {
-    bool reusable = whole && c->request_sent && c->keep_alive && unread(c).n == 0 && !c->conn.read_ended &&
-                    !conn_recv_armed(&c->conn);
+    bool reusable = whole && c->request_sent && c->keep_alive && unread(c).n == 0 &&
+                    !c->conn.read_ended && !conn_recv_armed(&c->conn);
     h1_sender_stop(&c->request);
     if (!conn_recv_armed(&c->conn)) drop_input(c); /* else the kernel may still write there */
     worker_block_put(c->conn.worker, &c->head_block);
@@ -364,9 +382,9 @@ static void on_timer(struct timer *t)
         c->ops->connected(c, -E_CONNECT_TIMEOUT);
         break;
     case CLIENT_WAITING:
-        fail(c, !c->request_sent ? -E_ORIGIN_WRITE_TIMEOUT :
-                c->head_bytes    ? -E_BETWEEN_BYTES_TIMEOUT :
-                                   -E_FIRST_BYTE_TIMEOUT);
+        fail(c, !c->request_sent ? -E_ORIGIN_WRITE_TIMEOUT
+                : c->head_bytes  ? -E_BETWEEN_BYTES_TIMEOUT
+                                 : -E_FIRST_BYTE_TIMEOUT);
         break;
     case CLIENT_READING:
         if (!c->body_waiting) break; /* nobody wants more at present */

@@ -17,8 +17,8 @@ static size_t room(const struct h1_client *c)
     return c->in ? c->in->size_bytes - c->end : 0;
 }
 
-/* A body of known length is read into blocks of just its size, so that a stored object has no slack. What follows the head
- * in its block is used where the whole rest fits. */
+/* A body of known length is read into blocks of just its size, so that a stored object has no
+ * slack. What follows the head in its block is used where the whole rest fits. */
 static bool fits_as_it_is(const struct h1_client *c)
 {
     if (c->framing != H1_BODY_LENGTH) return room(c) >= TAIL_MIN;
@@ -28,7 +28,8 @@ static bool fits_as_it_is(const struct h1_client *c)
 /* Otherwise small at first, since most are; then larger. */
 static size_t next_size(struct h1_client *c)
 {
-    if (c->framing == H1_BODY_LENGTH) return c->left < BODY_BLOCK_MAX ? (size_t)c->left : BODY_BLOCK_MAX;
+    if (c->framing == H1_BODY_LENGTH)
+        return c->left < BODY_BLOCK_MAX ? (size_t)c->left : BODY_BLOCK_MAX;
     c->block_bytes = c->block_bytes ? c->block_bytes * 4 : WORKER_BLOCK_BYTES;
     if (c->block_bytes > BODY_BLOCK_MAX) c->block_bytes = BODY_BLOCK_MAX;
     return c->block_bytes;
@@ -46,8 +47,8 @@ static bool make_room(struct h1_client *c)
     return true;
 }
 
-/* What a server sends behind its head usually has arrived with it. Taken now it goes to the client together with the head, in
- * one send. */
+/* What a server sends behind its head usually has arrived with it. Taken now it goes to the client
+ * together with the head, in one send. */
 static void read_ahead(struct h1_client *c)
 {
     size_t unread = c->end - c->at;
@@ -83,8 +84,8 @@ static enum body_result ended(struct h1_client *c)
     return BODY_END;
 }
 
-/* Never beyond the end of a body whose length is known: what the server sends behind it stays in the socket, where the
- * next use of the connection finds it. */
+/* Never beyond the end of a body whose length is known: what the server sends behind it stays in
+ * the socket, where the next use of the connection finds it. */
 static enum body_result wait_for_more(struct h1_client *c)
 {
     if (!make_room(c)) return failed(c, -E_NO_MEMORY);

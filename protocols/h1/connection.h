@@ -1,4 +1,5 @@
-/* connection: the inside of an HTTP/1.1 client connection. Seen by protocols/h1/server*.c only; server.h is the interface.
+/* connection: the inside of an HTTP/1.1 client connection. Seen by protocols/h1/server*.c only;
+ * server.h is the interface.
  *
  * server.c           the state machine: requests, timers, the end
  * server_input.c     unread bytes, and the request's body as something that can be pulled
@@ -12,7 +13,8 @@
 #include "protocols/h1/sender.h"
 #include "protocols/h1/server.h"
 
-#define OUTPUT_MAX (64 * 1024) /* of finished responses, before the next pipelined request is looked at */
+#define OUTPUT_MAX                                                                                 \
+    (64 * 1024) /* of finished responses, before the next pipelined request is looked at */
 
 enum h1_state {
     STATE_READY,     /* for a request: parsing its head, or waiting for its first byte */
@@ -37,7 +39,8 @@ struct h1_server {
     bool keep_alive; /* after the present response */
     bool unfinished; /* a response was broken off */
 
-    /* Input: one block, of which [in_at, in_end) is unread. The request's slices point into head_block. */
+    /* Input: one block, of which [in_at, in_end) is unread. The request's slices point into
+     * head_block. */
     struct block *in;
     size_t in_at, in_end, scanned;
     struct block *head_block;
@@ -50,13 +53,14 @@ struct h1_server {
     struct h1_chunked chunked;
     uint64_t request_left;
     bool request_ended, continue_owed, body_waiting;
-    int request_error; /* it will not come: -E_... */
+    int request_error;                /* it will not come: -E_... */
     int64_t wait_began_ms, waited_ms; /* for the client, while somebody pulled */
 
     /* The response. */
     struct h1_sender response;
     int64_t send_began_ms;
-    uint64_t send_began_bytes, progress_bytes; /* acknowledged: when it began, when last looked at */
+    uint64_t send_began_bytes,
+        progress_bytes; /* acknowledged: when it began, when last looked at */
 };
 
 static inline int64_t h1_now_ms(const struct h1_server *s)

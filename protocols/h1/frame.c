@@ -28,9 +28,12 @@ static int size_byte(struct h1_chunked *c, char byte)
         return 0;
     }
     if (c->digits == 0) return -E_BAD_FRAMING;
-    if (byte == '\r') c->state = SIZE_LF;
-    else if (byte == ';') c->state = EXTENSION;
-    else return -E_BAD_FRAMING;
+    if (byte == '\r')
+        c->state = SIZE_LF;
+    else if (byte == ';')
+        c->state = EXTENSION;
+    else
+        return -E_BAD_FRAMING;
     return 0;
 }
 
@@ -38,8 +41,10 @@ static int size_byte(struct h1_chunked *c, char byte)
 static int extension_byte(struct h1_chunked *c, char byte)
 {
     if (++c->extension_bytes > H1_CHUNK_EXTENSION_BYTES) return -E_BAD_FRAMING;
-    if (byte == '\r') c->state = SIZE_LF;
-    else if (((unsigned char)byte < 0x20 && byte != '\t') || byte == 0x7f) return -E_BAD_FRAMING;
+    if (byte == '\r')
+        c->state = SIZE_LF;
+    else if (((unsigned char)byte < 0x20 && byte != '\t') || byte == 0x7f)
+        return -E_BAD_FRAMING;
     return 0;
 }
 
@@ -91,7 +96,8 @@ static bool trailers_complete(const struct h1_chunked *c)
     return all.n >= 4 && memcmp(all.p + all.n - 4, "\r\n\r\n", 4) == 0;
 }
 
-/* Trailers are rare and small, so they are gathered line by line into memory of our own, wherever the input is cut. */
+/* Trailers are rare and small, so they are gathered line by line into memory of our own, wherever
+ * the input is cut. */
 static int take_trailers(struct h1_chunked *c, struct slice *in)
 {
     while (in->n) {

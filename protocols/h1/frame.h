@@ -1,10 +1,11 @@
 /* frame: the chunked transfer coding, taken apart in place (RFC 9112 section 7.1).
  *
- * A decoder belongs to one message and its thread. It allocates nothing but the trailer fields, from the arena; body
- * bytes are handed out as views into the input. It does no I/O and does not know requests from responses.
+ * A decoder belongs to one message and its thread. It allocates nothing but the trailer fields,
+ * from the arena; body bytes are handed out as views into the input. It does no I/O and does not
+ * know requests from responses.
  *
- * Strict: a size is 1 to 15 hexadecimal digits directly followed by CRLF or by an extension, every line ends in CRLF,
- * extensions are skipped and bounded in all. */
+ * Strict: a size is 1 to 15 hexadecimal digits directly followed by CRLF or by an extension, every
+ * line ends in CRLF, extensions are skipped and bounded in all. */
 #ifndef VERGE_PROTOCOLS_H1_FRAME_H
 #define VERGE_PROTOCOLS_H1_FRAME_H
 
@@ -29,19 +30,22 @@ struct h1_chunked {
     struct arena *arena;
 };
 
-/* limits (head_bytes and field_count, for the trailers) and arena are borrowed and must outlive the decoder. */
+/* limits (head_bytes and field_count, for the trailers) and arena are borrowed and must outlive the
+ * decoder. */
 void h1_chunked_init(struct h1_chunked *c, const struct h1_limits *limits, struct arena *arena);
 
 /* Takes bytes off the front of *in until something can be said:
  *
  * H1_CHUNK_DATA  *data is the next run of body bytes, not empty, a view into the input
  * H1_CHUNK_MORE  *in is used up and the body is not at its end
- * H1_CHUNK_END   the body and its trailers are complete; what remains in *in is not part of them. Call no more.
+ * H1_CHUNK_END   the body and its trailers are complete; what remains in *in is not part of them.
+ * Call no more.
  *
  * or -E_BAD_FRAMING, after which it must not be called again. The input may be cut anywhere. */
 int h1_chunked_next(struct h1_chunked *c, struct slice *in, struct slice *data);
 
-/* The caller has read n bytes of the current chunk, at most left_bytes, straight to where they belong. */
+/* The caller has read n bytes of the current chunk, at most left_bytes, straight to where they
+ * belong. */
 void h1_chunked_advance(struct h1_chunked *c, uint64_t n);
 
 #endif

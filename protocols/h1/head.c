@@ -24,7 +24,8 @@ const struct h1_codes h1_response_codes = {
 
 _Static_assert(FIELD_COUNT <= 128, "field ids fit the sets of struct h1_head");
 
-/* Nothing behind the limit is ever looked at: a head that needs it is not complete here, and h1_head_wait knows why. */
+/* Nothing behind the limit is ever looked at: a head that needs it is not complete here, and
+ * h1_head_wait knows why. */
 void h1_head_init(struct h1_head *h, struct slice buf, const struct h1_codes *codes,
                   const struct h1_limits *limits, struct arena *arena, struct fields *fields)
 {
@@ -74,7 +75,8 @@ static bool is_text(char c)
 
 #define EACH_BYTE(b) (0x0101010101010101u * (b))
 
-/* Bit 7 of every byte below SP and every DEL. Only the lowest one is exact: a borrow may spoil those above it. */
+/* Bit 7 of every byte below SP and every DEL. Only the lowest one is exact: a borrow may spoil
+ * those above it. */
 static uint64_t controls(const char *p)
 {
     uint64_t v;
@@ -102,16 +104,21 @@ static inline const char *skip_text(const char *p, const char *end)
     return p;
 }
 
-void h1_head_text(struct h1_head *h) { h->p = skip_text(h->p, h->end); }
+void h1_head_text(struct h1_head *h)
+{
+    h->p = skip_text(h->p, h->end);
+}
 
-/* Only the major version decides how a message is read, and a higher minor one is ours (RFC 9110 section 2.5). */
+/* Only the major version decides how a message is read, and a higher minor one is ours (RFC 9110
+ * section 2.5). */
 bool h1_head_version(struct h1_head *h)
 {
     int major, minor;
     for (const char *c = "HTTP/"; *c; c++) {
         if (!h1_head_byte(h, *c)) return false;
     }
-    if (!h1_head_digit(h, &major) || !h1_head_byte(h, '.') || !h1_head_digit(h, &minor)) return false;
+    if (!h1_head_digit(h, &major) || !h1_head_byte(h, '.') || !h1_head_digit(h, &minor))
+        return false;
     h->version = minor == 0 ? HTTP_1_0 : HTTP_1_1;
     return major == 1 || h1_head_fail(h, h->codes->version);
 }
@@ -163,7 +170,8 @@ static void note_value(struct h1_head *h, enum field_id id, struct slice value)
     }
 }
 
-/* Marks a field as seen; returns whether it was before. FIELD_OTHER is many fields, and none of them is repeated. */
+/* Marks a field as seen; returns whether it was before. FIELD_OTHER is many fields, and none of
+ * them is repeated. */
 static bool note_seen(struct h1_head *h, enum field_id id)
 {
     bool before = id != FIELD_OTHER && h1_head_has(h, id);
@@ -173,8 +181,9 @@ static bool note_seen(struct h1_head *h, enum field_id id)
     return before;
 }
 
-/* Two values for what has one meaning: in a request somebody is being fooled. A plain repetition is left out. An
- * origin's response passes as it is, since what it says is said to the client, not to us. */
+/* Two values for what has one meaning: in a request somebody is being fooled. A plain repetition is
+ * left out. An origin's response passes as it is, since what it says is said to the client, not to
+ * us. */
 static bool accept_again(struct h1_head *h, const struct field *f)
 {
     if (h->codes == &h1_request_codes && field_flags(f->id) & FIELD_SINGLE) {
@@ -256,7 +265,8 @@ static bool read_length(struct h1_head *h, int64_t *length)
     return (once && parse_length(h->content_length, length)) || h1_head_fail(h, h->codes->framing);
 }
 
-/* HTTP/1.0 knows no transfer codings, so whoever forwards it there may not have seen it (RFC 9112 section 6.1). */
+/* HTTP/1.0 knows no transfer codings, so whoever forwards it there may not have seen it (RFC 9112
+ * section 6.1). */
 static bool check_coding(struct h1_head *h)
 {
     if (h1_head_has(h, FIELD_CONTENT_LENGTH) || h->version == HTTP_1_0) {
@@ -289,7 +299,8 @@ bool h1_head_keep_alive(const struct h1_head *h)
     return h->version == HTTP_1_1 || (h->options & OPTION_KEEP_ALIVE);
 }
 
-/* Upgrade means nothing in HTTP/1.0, nor where Connection does not name it (RFC 9110 section 7.8). */
+/* Upgrade means nothing in HTTP/1.0, nor where Connection does not name it (RFC 9110 section 7.8).
+ */
 struct slice h1_head_upgrade(const struct h1_head *h)
 {
     if (h->version == HTTP_1_0 || !(h->options & OPTION_UPGRADE)) return SLICE_NONE;

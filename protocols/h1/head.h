@@ -1,9 +1,12 @@
-/* head: one pass over the head of an HTTP/1.x message; what requests, responses and trailers have in common.
+/* head: one pass over the head of an HTTP/1.x message; what requests, responses and trailers have
+ * in common.
  *
- * Internal to protocols/h1. A head lives on the stack of one call of parse.h, which is the interface; what it gathers
- * ends up in the message. It knows bytes, lines, fields and framing, not what starts a request or a response.
+ * Internal to protocols/h1. A head lives on the stack of one call of parse.h, which is the
+ * interface; what it gathers ends up in the message. It knows bytes, lines, fields and framing, not
+ * what starts a request or a response.
  *
- * Functions that return bool say whether to go on; where not, rc says why: 0 for "more bytes needed", else -E_NAME. */
+ * Functions that return bool say whether to go on; where not, rc says why: 0 for "more bytes
+ * needed", else -E_NAME. */
 #ifndef VERGE_PROTOCOLS_H1_HEAD_H
 #define VERGE_PROTOCOLS_H1_HEAD_H
 
@@ -49,8 +52,8 @@ struct slice h1_head_upgrade(const struct h1_head *h);
 /* To be called last: the functions above read these fields. */
 void h1_head_drop_hop_by_hop(struct h1_head *h);
 
-/* For a head that was not complete, when more has come: whether its end has too (1), or not (0), or that a line ends in
- * a bare LF (codes->malformed). Looks at the bytes from scanned on only. */
+/* For a head that was not complete, when more has come: whether its end has too (1), or not (0), or
+ * that a line ends in a bare LF (codes->malformed). Looks at the bytes from scanned on only. */
 int h1_head_find_end(struct slice buf, size_t scanned, const struct h1_codes *codes);
 /* The head is not complete: 0 with *scanned set, or the error of the limit that buf has passed. */
 int h1_head_wait(struct slice buf, size_t *scanned, const struct h1_limits *limits,
@@ -85,9 +88,13 @@ static inline bool h1_head_malformed(struct h1_head *h)
     return h1_head_fail(h, h->codes->malformed);
 }
 
-static inline bool h1_head_more(struct h1_head *h) { return h1_head_fail(h, 0); }
+static inline bool h1_head_more(struct h1_head *h)
+{
+    return h1_head_fail(h, 0);
+}
 
-/* TOKEN: tchar of RFC 9110 section 5.6.2. TARGET: visible ASCII but '#', which never is part of a request target. */
+/* TOKEN: tchar of RFC 9110 section 5.6.2. TARGET: visible ASCII but '#', which never is part of a
+ * request target. */
 enum h1_class { H1_TOKEN = 1, H1_TARGET = 2 };
 
 extern const uint8_t h1_class_of[256];
@@ -123,7 +130,8 @@ static inline bool h1_head_digit(struct h1_head *h, int *digit)
     return true;
 }
 
-/* Skips text without control bytes, maybe none: field-content and white space, or a reason phrase. */
+/* Skips text without control bytes, maybe none: field-content and white space, or a reason phrase.
+ */
 void h1_head_text(struct h1_head *h);
 
 #endif

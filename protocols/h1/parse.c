@@ -23,7 +23,8 @@ static bool take_prefix(struct slice *s, struct slice prefix)
     return true;
 }
 
-/* The path and query behind an absolute-form's authority, as origin-form (RFC 9112 sections 3.2.1 and 3.2.4). */
+/* The path and query behind an absolute-form's authority, as origin-form (RFC 9112 sections 3.2.1
+ * and 3.2.4). */
 static struct slice origin_form(struct h1_head *h, enum method method, struct slice path)
 {
     if (path.n && *path.p == '/') return path;
@@ -35,9 +36,12 @@ static bool read_absolute_form(struct h1_head *h, struct request *r)
 {
     struct slice rest = r->target;
     size_t n = 0;
-    if (take_prefix(&rest, SLICE("http://"))) r->scheme = SLICE("http");
-    else if (take_prefix(&rest, SLICE("https://"))) r->scheme = SLICE("https");
-    else return h1_head_malformed(h);
+    if (take_prefix(&rest, SLICE("http://")))
+        r->scheme = SLICE("http");
+    else if (take_prefix(&rest, SLICE("https://")))
+        r->scheme = SLICE("https");
+    else
+        return h1_head_malformed(h);
     while (n < rest.n && rest.p[n] != '/' && rest.p[n] != '?') n++;
     r->authority = slice_of(rest.p, n);
     r->target = origin_form(h, r->method, slice_skip(rest, n));
@@ -71,11 +75,13 @@ static bool request_line(struct h1_head *h, struct request *r)
     return h1_head_line_fits(h) && read_target(h, r);
 }
 
-/* An authority in the target wins over Host, which must be valid all the same (RFC 9112 section 3.2.2). */
+/* An authority in the target wins over Host, which must be valid all the same (RFC 9112
+ * section 3.2.2). */
 static bool read_host(struct h1_head *h, struct request *r)
 {
     if (!h1_head_has(h, FIELD_HOST)) return h->version == HTTP_1_0 || h1_head_fail(h, -E_BAD_HOST);
-    if (h1_head_repeats(h, FIELD_HOST) || !authority_is_valid(h->host)) return h1_head_fail(h, -E_BAD_HOST);
+    if (h1_head_repeats(h, FIELD_HOST) || !authority_is_valid(h->host))
+        return h1_head_fail(h, -E_BAD_HOST);
     if (r->authority.n == 0) r->authority = h->host;
     return true;
 }
@@ -93,7 +99,8 @@ static int request_head(struct h1_head *h, struct h1_request *out)
     if (!skip_leading_line(h) || !request_line(h, r) || !h1_head_fields(h)) return h->rc;
     if (!read_host(h, r) || !h1_head_framing(h, &out->body, &r->length)) return h->rc;
     out->keep_alive = h1_head_keep_alive(h);
-    out->expect_continue = h->expect_continue && h->version == HTTP_1_1 && out->body != H1_BODY_NONE;
+    out->expect_continue =
+        h->expect_continue && h->version == HTTP_1_1 && out->body != H1_BODY_NONE;
     out->te_trailers = h->te_trailers;
     out->upgrade = h1_head_upgrade(h);
     h1_head_drop_hop_by_hop(h);
@@ -125,7 +132,8 @@ static bool take_status(struct h1_head *h, int *status)
     return (*status >= 100 && *status <= 599) || h1_head_malformed(h);
 }
 
-/* The reason phrase is ignored (RFC 9112 section 4), and some origins leave out even the space before it. */
+/* The reason phrase is ignored (RFC 9112 section 4), and some origins leave out even the space
+ * before it. */
 static bool status_line(struct h1_head *h, int *status)
 {
     if (!h1_head_version(h) || !h1_head_byte(h, ' ') || !take_status(h, status)) return false;
@@ -139,8 +147,8 @@ static bool announces_body(enum method request_method, int status)
     return status == 304 || (request_method == METHOD_HEAD && status_has_body(METHOD_GET, status));
 }
 
-/* Other messages without a body must not have framing; an origin that sends it may well send the body too, and then
- * its bytes would be taken for the next response. */
+/* Other messages without a body must not have framing; an origin that sends it may well send the
+ * body too, and then its bytes would be taken for the next response. */
 static void read_no_body(struct h1_response *out, bool announced)
 {
     if (!announced) {

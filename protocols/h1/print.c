@@ -2,8 +2,9 @@
 
 #include "edge/base/check.h"
 
-/* Both passes, counting and writing, run the same code: a sink without bytes only counts. One function then says what a
- * message looks like, and the two can never disagree. The compiler makes two copies of it, each without the test. */
+/* Both passes, counting and writing, run the same code: a sink without bytes only counts. One
+ * function then says what a message looks like, and the two can never disagree. The compiler makes
+ * two copies of it, each without the test. */
 struct sink {
     char *out; /* NULL: count only */
     size_t n;
@@ -88,7 +89,8 @@ ALWAYS_INLINE void put_head(struct sink *s, const struct fields *fields, const s
 }
 
 /* The space before an empty reason phrase has to be there (RFC 9112 section 4). */
-ALWAYS_INLINE void put_response(struct sink *s, const struct response *r, const struct h1_framing *f)
+ALWAYS_INLINE void put_response(struct sink *s, const struct response *r,
+                                const struct h1_framing *f)
 {
     CHECK(r->status >= 100 && r->status <= 999);
     put(s, SLICE("HTTP/1.1 "));

@@ -1,8 +1,10 @@
-/* print: messages as HTTP/1.1 bytes (RFC 9112). The inverse of parse.h; what is sent is always printed from a message.
+/* print: messages as HTTP/1.1 bytes (RFC 9112). The inverse of parse.h; what is sent is always
+ * printed from a message.
  *
- * Pure functions, total: messages were validated when they were parsed or built, so nothing is refused here. Each comes
- * as a pair, the exact size and the printing into that many bytes; both return the same number, and no NUL follows.
- * The version is always HTTP/1.1, whatever the peer's (RFC 9110 section 6.2). */
+ * Pure functions, total: messages were validated when they were parsed or built, so nothing is
+ * refused here. Each comes as a pair, the exact size and the printing into that many bytes; both
+ * return the same number, and no NUL follows. The version is always HTTP/1.1, whatever the peer's
+ * (RFC 9110 section 6.2). */
 #ifndef VERGE_PROTOCOLS_H1_PRINT_H
 #define VERGE_PROTOCOLS_H1_PRINT_H
 
@@ -21,7 +23,8 @@ struct h1_framing {
     enum h1_connection connection;
     bool te_trailers;     /* TE: trailers, with its Connection option */
     struct slice upgrade; /* when not empty: Upgrade, with its Connection option */
-    struct slice lines;   /* ready field lines with their CRLFs (h1_print_fields), put before the message's own */
+    struct slice lines;   /* ready field lines with their CRLFs (h1_print_fields), put before the
+                             message's own */
 };
 
 /* Status line, framing->lines, fields, framing, empty line. */
@@ -36,7 +39,8 @@ size_t h1_print_request(char *out, const struct request *r, const struct h1_fram
 size_t h1_fields_size(const struct fields *f);
 size_t h1_print_fields(char *out, const struct fields *f);
 
-/* The line before a chunk's data, which CRLF must follow. size_bytes is not 0; out holds H1_CHUNK_LINE_BYTES. */
+/* The line before a chunk's data, which CRLF must follow. size_bytes is not 0; out holds
+ * H1_CHUNK_LINE_BYTES. */
 #define H1_CHUNK_LINE_BYTES 18
 size_t h1_print_chunk_line(char *out, uint64_t size_bytes);
 

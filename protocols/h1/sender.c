@@ -3,7 +3,8 @@
 #include "edge/base/error.h"
 #include "protocols/h1/print.h"
 
-#define COPY_MAX 4096 /* smaller pieces of a body are copied behind the head: one buffer, one send */
+#define COPY_MAX                                                                                   \
+    4096 /* smaller pieces of a body are copied behind the head: one buffer, one send */
 
 static void on_ready(struct body *b)
 {
@@ -12,11 +13,15 @@ static void on_ready(struct body *b)
     s->more(s);
 }
 
-void h1_sender_start(struct h1_sender *s, struct conn *conn, struct body *body, enum h1_body framing,
-                     int64_t length, void (*more)(struct h1_sender *s))
+void h1_sender_start(struct h1_sender *s, struct conn *conn, struct body *body,
+                     enum h1_body framing, int64_t length, void (*more)(struct h1_sender *s))
 {
-    *s = (struct h1_sender){ .conn = conn, .body = body, .framing = framing, .length_left = length,
-                             .ready = true, .more = more };
+    *s = (struct h1_sender){ .conn = conn,
+                             .body = body,
+                             .framing = framing,
+                             .length_left = length,
+                             .ready = true,
+                             .more = more };
     if (body) body->ready = on_ready, body->puller = s;
 }
 
@@ -28,8 +33,10 @@ void h1_sender_stop(struct h1_sender *s)
 static void queue_bytes(struct h1_sender *s, struct span *piece)
 {
     s->body_bytes += piece->n;
-    if (piece->n <= COPY_MAX && conn_write(s->conn, span_slice(piece))) span_release(piece);
-    else conn_push(s->conn, piece);
+    if (piece->n <= COPY_MAX && conn_write(s->conn, span_slice(piece)))
+        span_release(piece);
+    else
+        conn_push(s->conn, piece);
 }
 
 /* False when memory is out: without its line a chunk must not be sent. */

@@ -1,6 +1,7 @@
 /* sender: a body pulled into a connection's queue, framed for HTTP/1.1, either way.
  *
- * Embedded in its connection's owner, who is called by ready when a body that waited has more. Belongs to that worker. */
+ * Embedded in its connection's owner, who is called by ready when a body that waited has more.
+ * Belongs to that worker. */
 #ifndef VERGE_PROTOCOLS_H1_SENDER_H
 #define VERGE_PROTOCOLS_H1_SENDER_H
 
@@ -19,11 +20,13 @@ struct h1_sender {
     void (*more)(struct h1_sender *s);
 };
 
-/* Takes the body, which may be NULL. length: for H1_BODY_LENGTH. more is called when pumping makes sense again. */
-void h1_sender_start(struct h1_sender *s, struct conn *conn, struct body *body, enum h1_body framing,
-                     int64_t length, void (*more)(struct h1_sender *s));
-/* Pulls until the queue is full (1), the body waits (1), or all is queued and the body closed (0). Negative: the body's
- * error, or -E_RESPONSE_INCOMPLETE where its length is not what was announced; what was sent is not whole then. */
+/* Takes the body, which may be NULL. length: for H1_BODY_LENGTH. more is called when pumping makes
+ * sense again. */
+void h1_sender_start(struct h1_sender *s, struct conn *conn, struct body *body,
+                     enum h1_body framing, int64_t length, void (*more)(struct h1_sender *s));
+/* Pulls until the queue is full (1), the body waits (1), or all is queued and the body closed (0).
+ * Negative: the body's error, or -E_RESPONSE_INCOMPLETE where its length is not what was announced;
+ * what was sent is not whole then. */
 int h1_sender_pump(struct h1_sender *s);
 /* Closes the body, if any. */
 void h1_sender_stop(struct h1_sender *s);

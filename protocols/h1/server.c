@@ -42,8 +42,8 @@ static void on_scope_idle(struct scope *scope)
     service->closed(service, &peer);
 }
 
-/* With a reset where something was left unsaid, so that a client whose response ends with the connection sees that this was
- * not its end. */
+/* With a reset where something was left unsaid, so that a client whose response ends with the
+ * connection sees that this was not its end. */
 static void close_now(struct h1_server *s)
 {
     if (s->state == STATE_CLOSING) return;
@@ -57,8 +57,8 @@ static void close_now(struct h1_server *s)
     scope_close(&s->scope);
 }
 
-/* FIN first and reading on for a moment: closing with unread bytes would reset the connection, and the client could lose
- * what it has not read yet. */
+/* FIN first and reading on for a moment: closing with unread bytes would reset the connection, and
+ * the client could lose what it has not read yet. */
 static void linger(struct h1_server *s)
 {
     if (s->conn.read_ended || s->conn.broken) {
@@ -72,7 +72,8 @@ static void linger(struct h1_server *s)
     h1_set_timer(s, LINGER_MS);
 }
 
-/* What the exchange still has on its way holds its scope: until that is idle, nothing of it is reused. */
+/* What the exchange still has on its way holds its scope: until that is idle, nothing of it is
+ * reused. */
 void h1_end_exchange(struct h1_server *s, int error)
 {
     struct exchange *x = &s->x;
@@ -141,7 +142,8 @@ static void accept_request(struct h1_server *s, const struct h1_request *r, size
     x->request = r->msg;
     if (r->msg.scheme.n == 0) x->request.scheme = s->peer.secure ? SLICE("https") : SLICE("http");
     x->te_trailers = r->te_trailers;
-    s->keep_alive = r->keep_alive && r->msg.method != METHOD_CONNECT; /* what follows may be no HTTP */
+    s->keep_alive =
+        r->keep_alive && r->msg.method != METHOD_CONNECT; /* what follows may be no HTTP */
     s->head_block = block_hold(s->in);
     h1_consume(s, head_bytes);
     h1_open_request_body(s, r);
@@ -160,8 +162,10 @@ static bool next_request(struct h1_server *s)
     int n = h1_parse_request(in, &s->scanned, &s->limits, &s->x.arena, &r);
     if (n == 0) return false;
     s->scanned = 0;
-    if (n > 0) accept_request(s, &r, (size_t)n);
-    else reject(s, n);
+    if (n > 0)
+        accept_request(s, &r, (size_t)n);
+    else
+        reject(s, n);
     return true;
 }
 
@@ -175,7 +179,8 @@ static void wait_for_request(struct h1_server *s)
     if (s->conn.read_ended || (!begun && s->service->draining)) {
         if (!queued) close_now(s);
     } else if (begun) {
-        timer_set(&s->conn.worker->wheel, &s->timer, s->x.began_us / 1000 + limits->header_timeout_ms);
+        timer_set(&s->conn.worker->wheel, &s->timer,
+                  s->x.began_us / 1000 + limits->header_timeout_ms);
     } else {
         h1_set_timer(s, limits->idle_timeout_ms);
     }
@@ -185,8 +190,10 @@ static void ready(struct h1_server *s)
 {
     size_t queued = conn_queued_bytes(&s->conn);
     if (s->requests && !s->keep_alive) {
-        if (queued == 0) linger(s);
-        else h1_watch_client(s);
+        if (queued == 0)
+            linger(s);
+        else
+            h1_watch_client(s);
     } else if (queued > OUTPUT_MAX || !conn_has_room(&s->conn)) {
         h1_watch_client(s);
     } else if (!next_request(s)) {
@@ -200,15 +207,18 @@ void h1_server_run(struct h1_server *s)
     s->running = true;
     for (enum h1_state before = STATE_CLOSING; s->state != before;) {
         before = s->state;
-        if (s->state == STATE_READY) ready(s);
-        else if (s->state == STATE_ANSWERING) h1_answer(s);
+        if (s->state == STATE_READY)
+            ready(s);
+        else if (s->state == STATE_ANSWERING)
+            h1_answer(s);
     }
     s->running = false;
     if (s->state == STATE_CLOSING) return;
     conn_flush(&s->conn);
     if (s->state != STATE_LINGERING) h1_regulate_input(s);
     if (s->state == STATE_ANSWERING) h1_watch_client(s);
-    if (s->body_waiting && !timer_armed(&s->timer)) h1_set_timer(s, s->service->limits->body_timeout_ms);
+    if (s->body_waiting && !timer_armed(&s->timer))
+        h1_set_timer(s, s->service->limits->body_timeout_ms);
 }
 
 /* ---- what happens to it ---- */
@@ -256,13 +266,17 @@ static void on_drained(struct conn *c)
     h1_server_run(s);
 }
 
-static const struct conn_ops conn_ops = { .data = on_data, .ended = on_ended, .drained = on_drained };
+static const struct conn_ops conn_ops = { .data = on_data,
+                                          .ended = on_ended,
+                                          .drained = on_drained };
 
 static void on_ready_timeout(struct h1_server *s)
 {
     if (conn_queued_bytes(&s->conn)) {
-        if (h1_client_keeps_up(s)) h1_watch_client(s);
-        else close_now(s);
+        if (h1_client_keeps_up(s))
+            h1_watch_client(s);
+        else
+            close_now(s);
     } else if (h1_unread(s).n) {
         reject(s, -E_HEADER_TIMEOUT);
         h1_server_run(s);
@@ -274,8 +288,10 @@ static void on_ready_timeout(struct h1_server *s)
 static void on_exchange_timeout(struct h1_server *s)
 {
     if (conn_queued_bytes(&s->conn)) {
-        if (h1_client_keeps_up(s)) h1_watch_client(s);
-        else h1_break_off(s, -E_CLIENT_SLOW);
+        if (h1_client_keeps_up(s))
+            h1_watch_client(s);
+        else
+            h1_break_off(s, -E_CLIENT_SLOW);
     } else if (s->body_waiting) {
         h1_fail_request_body(s, -E_BODY_TIMEOUT);
         h1_server_run(s);
@@ -285,18 +301,22 @@ static void on_exchange_timeout(struct h1_server *s)
 static void on_timer(struct timer *t)
 {
     struct h1_server *s = container_of(t, struct h1_server, timer);
-    if (s->state == STATE_READY) on_ready_timeout(s);
-    else if (h1_in_exchange(s)) on_exchange_timeout(s);
-    else if (s->state == STATE_LINGERING) close_now(s);
+    if (s->state == STATE_READY)
+        on_ready_timeout(s);
+    else if (h1_in_exchange(s))
+        on_exchange_timeout(s);
+    else if (s->state == STATE_LINGERING)
+        close_now(s);
 }
 
 /* ---- the service ---- */
 
-void h1_service_init(struct h1_service *service, struct worker *w, const struct exchange_handler *handler,
-                     const struct http_limits *limits,
+void h1_service_init(struct h1_service *service, struct worker *w,
+                     const struct exchange_handler *handler, const struct http_limits *limits,
                      void (*closed)(struct h1_service *service, const struct peer *peer))
 {
-    *service = (struct h1_service){ .worker = w, .handler = handler, .limits = limits, .closed = closed };
+    *service =
+        (struct h1_service){ .worker = w, .handler = handler, .limits = limits, .closed = closed };
     list_init(&service->connections);
 }
 
@@ -318,15 +338,17 @@ void h1_server_start(struct h1_service *service, int fd, const struct peer *peer
     service->connection_count++;
     metric_add(METRIC_CONNECTIONS_LIVE, 1);
     s->x.began_us = w->now_us;
-    if (refuse) reject(s, refuse);
-    else conn_recv_start(&s->conn);
+    if (refuse)
+        reject(s, refuse);
+    else
+        conn_recv_start(&s->conn);
     h1_server_run(s);
 }
 
 void h1_service_drain(struct h1_service *service)
 {
     service->draining = true;
-    list_each_safe(link, &service->connections) {
+    list_each_safe (link, &service->connections) {
         h1_server_run(container_of(link, struct h1_server, link));
     }
 }
@@ -334,7 +356,7 @@ void h1_service_drain(struct h1_service *service)
 void h1_service_abort(struct h1_service *service)
 {
     service->draining = true;
-    list_each_safe(link, &service->connections) {
+    list_each_safe (link, &service->connections) {
         h1_break_off(container_of(link, struct h1_server, link), -E_SHUTDOWN);
     }
 }

@@ -1,8 +1,9 @@
 /* server: an HTTP/1.1 client connection (RFC 9112), one exchange at a time.
  *
- * Allocated on accept, frees itself when it has ended; belongs to one worker. An idle one holds no buffer and no arena.
- * Pipelined requests are answered in order, the next one parsed when the one before is finished. Parsing, framing, limits and
- * timeouts are here; what a request means is the handler's. */
+ * Allocated on accept, frees itself when it has ended; belongs to one worker. An idle one holds no
+ * buffer and no arena. Pipelined requests are answered in order, the next one parsed when the one
+ * before is finished. Parsing, framing, limits and timeouts are here; what a request means is the
+ * handler's. */
 #ifndef VERGE_PROTOCOLS_H1_SERVER_H
 #define VERGE_PROTOCOLS_H1_SERVER_H
 
@@ -23,12 +24,12 @@ struct h1_service {
     void (*closed)(struct h1_service *service, const struct peer *peer);
 };
 
-void h1_service_init(struct h1_service *service, struct worker *w, const struct exchange_handler *handler,
-                     const struct http_limits *limits,
+void h1_service_init(struct h1_service *service, struct worker *w,
+                     const struct exchange_handler *handler, const struct http_limits *limits,
                      void (*closed)(struct h1_service *service, const struct peer *peer));
 
-/* Takes an accepted descriptor. refuse: not 0, the connection is answered with that error (-E_CONN_LIMIT) at once, whatever
- * it was going to ask, and closed. */
+/* Takes an accepted descriptor. refuse: not 0, the connection is answered with that error
+ * (-E_CONN_LIMIT) at once, whatever it was going to ask, and closed. */
 void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, int refuse);
 
 /* No further requests: idle connections close now, others after their response. */

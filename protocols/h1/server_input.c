@@ -1,7 +1,8 @@
 #include "edge/base/error.h"
 #include "protocols/h1/connection.h"
 
-#define INPUT_MAX (64 * 1024) /* unread bytes a client may have waiting here, unless a head may be larger */
+#define INPUT_MAX                                                                                  \
+    (64 * 1024) /* unread bytes a client may have waiting here, unless a head may be larger */
 
 /* ---- unread bytes ---- */
 
@@ -18,13 +19,15 @@ void h1_consume(struct h1_server *s, size_t n)
     s->in_at = s->in_end = 0;
 }
 
-/* The unread bytes move to a new block when there is no room behind them; spans keep the old one. */
+/* The unread bytes move to a new block when there is no room behind them; spans keep the old one.
+ */
 static bool make_room(struct h1_server *s, size_t n)
 {
     if (s->in && s->in->size_bytes - s->in_end >= n) return true;
     struct slice old = h1_unread(s);
     size_t need = old.n + n;
-    struct block *b = need <= WORKER_BLOCK_BYTES ? worker_block(s->conn.worker) : block_new(need * 2);
+    struct block *b =
+        need <= WORKER_BLOCK_BYTES ? worker_block(s->conn.worker) : block_new(need * 2);
     if (!b) return false;
     if (old.n) memcpy(b->data, old.p, old.n);
     worker_block_put(s->conn.worker, &s->in);
@@ -47,8 +50,10 @@ void h1_regulate_input(struct h1_server *s)
     size_t head = s->service->limits->head_bytes + s->service->limits->line_bytes;
     size_t max = head > INPUT_MAX ? head : INPUT_MAX;
     size_t waiting = h1_unread(s).n;
-    if (waiting >= max) conn_recv_stop(&s->conn);
-    else if (!s->conn.reading && !s->conn.read_ended && waiting < max / 2) conn_recv_start(&s->conn);
+    if (waiting >= max)
+        conn_recv_stop(&s->conn);
+    else if (!s->conn.reading && !s->conn.read_ended && waiting < max / 2)
+        conn_recv_start(&s->conn);
 }
 
 /* ---- the request's body ---- */
@@ -88,7 +93,8 @@ static enum body_result wait_for_more(struct h1_server *s)
     if (too_slow(s)) return failed(s, -E_BODY_TIMEOUT);
     s->body_waiting = true;
     s->wait_began_ms = h1_now_ms(s);
-    if (!s->running && !timer_armed(&s->timer)) h1_set_timer(s, s->service->limits->body_timeout_ms);
+    if (!s->running && !timer_armed(&s->timer))
+        h1_set_timer(s, s->service->limits->body_timeout_ms);
     return BODY_WAIT;
 }
 

@@ -39,9 +39,9 @@ static void choose_connection(struct h1_server *s, struct h1_framing *framing)
     bool enough = s->requests >= s->service->limits->requests_per_connection;
     bool was_last = s->conn.read_ended && h1_unread(s).n == 0;
     if (!s->request_ended || enough || s->service->draining || was_last) s->keep_alive = false;
-    framing->connection = !s->keep_alive                  ? H1_CONNECTION_CLOSE :
-                          s->x.request.version < HTTP_1_1 ? H1_CONNECTION_KEEP_ALIVE :
-                                                            H1_CONNECTION_PERSIST;
+    framing->connection = !s->keep_alive                    ? H1_CONNECTION_CLOSE
+                          : s->x.request.version < HTTP_1_1 ? H1_CONNECTION_KEEP_ALIVE
+                                                            : H1_CONNECTION_PERSIST;
 }
 
 static void on_more(struct h1_sender *sender)
@@ -74,8 +74,10 @@ static void respond(struct exchange *x, const struct response *r, struct body *b
     x->status = r->status;
     x->first_byte_us = s->conn.worker->now_us;
     s->send_began_ms = 0;
-    if (!start_response(s, r, body)) h1_break_off(s, -E_NO_MEMORY);
-    else h1_server_run(s);
+    if (!start_response(s, r, body))
+        h1_break_off(s, -E_NO_MEMORY);
+    else
+        h1_server_run(s);
 }
 
 static void abort_exchange(struct exchange *x, int error)
@@ -100,8 +102,8 @@ void h1_answer(struct h1_server *s)
 
 /* ---- the client's pace ---- */
 
-/* What the client's side has acknowledged: the kernel's buffer may take a megabyte from us at once and be minutes in
- * passing it on. */
+/* What the client's side has acknowledged: the kernel's buffer may take a megabyte from us at once
+ * and be minutes in passing it on. */
 void h1_watch_client(struct h1_server *s)
 {
     if (timer_armed(&s->timer) || conn_queued_bytes(&s->conn) == 0) return;

@@ -1,11 +1,13 @@
-/* body: bytes that can be pulled. Every source of bytes (a request's body, an origin's response, an object's reader, a
- * range of another body) is one, and every sink pulls. Backpressure is nobody pulling.
+/* body: bytes that can be pulled. Every source of bytes (a request's body, an origin's response, an
+ * object's reader, a range of another body) is one, and every sink pulls. Backpressure is nobody
+ * pulling.
  *
- * The contract. pull is called by one puller, on its worker, and never after END, FAIL or close. BODY_DATA hands over
- * a span, one reference, never empty. After BODY_WAIT exactly one ready() is owed; it comes on the puller's worker,
- * never from inside pull, and until then pull is not called. close may come at any time, also while waiting, and no
- * ready follows it; the body is gone afterwards. A body that ended with anything but END is not whole, and whoever
- * passes it on must let its own consumer see that. */
+ * The contract. pull is called by one puller, on its worker, and never after END, FAIL or close.
+ * BODY_DATA hands over a span, one reference, never empty. After BODY_WAIT exactly one ready() is
+ * owed; it comes on the puller's worker, never from inside pull, and until then pull is not called.
+ * close may come at any time, also while waiting, and no ready follows it; the body is gone
+ * afterwards. A body that ended with anything but END is not whole, and whoever passes it on must
+ * let its own consumer see that. */
 #ifndef VERGE_PROTOCOLS_HTTP_BODY_H
 #define VERGE_PROTOCOLS_HTTP_BODY_H
 

@@ -1,17 +1,18 @@
 /* exchange: a request and its response, whatever wire format carries them.
  *
- * A protocol embeds it, fills in the request and calls the handler (the edge); the edge answers through ops. Both live on the
- * exchange's worker. Order of calls:
+ * A protocol embeds it, fills in the request and calls the handler (the edge); the edge answers
+ * through ops. Both live on the exchange's worker. Order of calls:
  *
  *   handler->begin(x)              the request's head is complete; or
- *   handler->reject(x, error)      what arrived is no acceptable request: the edge answers it with the error
- *       x->ops->interim(x, r)      any number of times, before
- *       x->ops->respond(x, r, b)   once; takes the body (NULL: none), which the protocol pulls at its client's pace; or
- *       x->ops->abort(x, error)    instead of respond, where no answer is possible
- *   handler->end(x)                once, always last: sent, or x->error says why not. The edge lets go of everything;
- *                                  what is still on its way back to it holds x->scope.
+ *   handler->reject(x, error)      what arrived is no acceptable request: the edge answers it with
+ * the error x->ops->interim(x, r)      any number of times, before x->ops->respond(x, r, b)   once;
+ * takes the body (NULL: none), which the protocol pulls at its client's pace; or x->ops->abort(x,
+ * error)    instead of respond, where no answer is possible handler->end(x)                once,
+ * always last: sent, or x->error says why not. The edge lets go of everything; what is still on its
+ * way back to it holds x->scope.
  *
- * Only when the scope is idle does the protocol reuse or free the exchange. end may be called from inside respond. */
+ * Only when the scope is idle does the protocol reuse or free the exchange. end may be called from
+ * inside respond. */
 #ifndef VERGE_PROTOCOLS_HTTP_EXCHANGE_H
 #define VERGE_PROTOCOLS_HTTP_EXCHANGE_H
 

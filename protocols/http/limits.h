@@ -1,4 +1,5 @@
-/* limits: what one client connection may cost. Configuration's "limits" block; each wire format enforces them. */
+/* limits: what one client connection may cost. Configuration's "limits" block; each wire format
+ * enforces them. */
 #ifndef VERGE_PROTOCOLS_HTTP_LIMITS_H
 #define VERGE_PROTOCOLS_HTTP_LIMITS_H
 

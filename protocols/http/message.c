@@ -142,8 +142,8 @@ static bool ipv6_is_valid(struct slice address)
     return inet_pton(AF_INET6, text, &out) == 1;
 }
 
-/* reg-name, which includes every IPv4 address: unreserved, sub-delims, %XX. But no comma: it more likely stands between two
- * Host lines that somebody made one. */
+/* reg-name, which includes every IPv4 address: unreserved, sub-delims, %XX. But no comma: it more
+ * likely stands between two Host lines that somebody made one. */
 static bool name_is_valid(struct slice host)
 {
     if (slice_find(host, ',') < host.n) return false;

@@ -39,9 +39,11 @@ struct request {
 
 struct response {
     int status;
-    int64_t length; /* bytes of the representation (also for HEAD and 304), or LENGTH_UNKNOWN, or LENGTH_NONE */
-    /* Fields that come before the others, in both forms: as a list and as ready HTTP/1.1 field lines. A stored response
-     * keeps its own that way, so that a hit copies one piece of text. stored is NULL where there are none. */
+    int64_t length; /* bytes of the representation (also for HEAD and 304), or LENGTH_UNKNOWN, or
+                       LENGTH_NONE */
+    /* Fields that come before the others, in both forms: as a list and as ready HTTP/1.1 field
+     * lines. A stored response keeps its own that way, so that a hit copies one piece of text.
+     * stored is NULL where there are none. */
     const struct fields *stored;
     struct slice lines;
     struct fields fields;

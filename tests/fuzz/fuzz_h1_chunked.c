@@ -1,4 +1,5 @@
-/* The chunked decoder: the same bytes come out wherever the input is cut, and what came out can be encoded again. */
+/* The chunked decoder: the same bytes come out wherever the input is cut, and what came out can be
+ * encoded again. */
 #include <stdlib.h>
 
 #include "edge/base/check.h"
@@ -32,7 +33,8 @@ static void feed(struct h1_chunked *c, struct decoded *d, struct slice piece)
     free(block);
 }
 
-static struct decoded decode(struct slice all, size_t step, const struct h1_limits *l, struct arena *a)
+static struct decoded decode(struct slice all, size_t step, const struct h1_limits *l,
+                             struct arena *a)
 {
     struct h1_chunked c;
     struct decoded d = { .rc = H1_CHUNK_MORE, .body = malloc(all.n + 1) };

@@ -1,5 +1,5 @@
-/* The request parser: where a head is cut changes nothing, nothing that could end a line gets into a message, and what
- * is printed for the next hop means the same there. */
+/* The request parser: where a head is cut changes nothing, nothing that could end a line gets into
+ * a message, and what is printed for the next hop means the same there. */
 #include <stdlib.h>
 
 #include "edge/base/check.h"

@@ -1,5 +1,5 @@
-/* The response parser, for a GET and for a HEAD: where a head is cut changes nothing, a message without a body never
- * claims one, and what is printed for the client means the same there. */
+/* The response parser, for a GET and for a HEAD: where a head is cut changes nothing, a message
+ * without a body never claims one, and what is printed for the client means the same there. */
 #include <stdlib.h>
 
 #include "edge/base/check.h"
@@ -10,7 +10,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const struct h1_limits limits = { .line_bytes = 256, .head_bytes = 2048, .field_count = 32 };
 static const struct h1_limits wide = { .line_bytes = 8192, .head_bytes = 65536, .field_count = 64 };
 
-static int parse_cut(struct slice all, size_t cut, enum method m, struct arena *a, struct h1_response *out)
+static int parse_cut(struct slice all, size_t cut, enum method m, struct arena *a,
+                     struct h1_response *out)
 {
     size_t scanned = 0;
     char *first = malloc(cut ? cut : 1);

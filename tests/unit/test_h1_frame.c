@@ -1,4 +1,5 @@
-/* The chunked decoder: every body is decoded whole, cut at every place, and byte by byte, always to the same end. */
+/* The chunked decoder: every body is decoded whole, cut at every place, and byte by byte, always to
+ * the same end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -8,7 +9,10 @@
 #include "protocols/h1/frame.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
-#define S(text)  { text, sizeof(text) - 1 }
+#define S(text)                                                                                    \
+    {                                                                                              \
+        text, sizeof(text) - 1                                                                     \
+    }
 
 static const struct h1_limits limits = { .line_bytes = 100, .head_bytes = 100, .field_count = 3 };
 
@@ -79,7 +83,8 @@ static const struct good good[] = {
     { S("000000000000003\r\nabc\r\n000000000000000\r\n\r\nrest"), S("abc"), NULL },
     { S("1\r\n\r\r\n2\r\n\r\n\r\n0\r\n\r\nrest"), S("\r\r\n"), NULL },
     { S("a\r\n0123456789\r\nA\r\n0123456789\r\n0\r\n\r\nrest"), S("01234567890123456789"), NULL },
-    { S("1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\nrest"), S("abcdefghijklmnopqrstuvwxyz"), NULL },
+    { S("1a\r\nabcdefghijklmnopqrstuvwxyz\r\n0\r\n\r\nrest"), S("abcdefghijklmnopqrstuvwxyz"),
+      NULL },
     { S("3;a;b=c;d=\"\t; \xff\"\r\nabc\r\n0;x\r\n\r\nrest"), S("abc"), NULL },
     { S("3\r\nabc\r\n0\r\nX: y\r\n\r\nrest"), S("abc"), "y" },
     { S("0\r\nA: b\r\nx:\tlong value \r\nContent-Length: 5\r\n\r\nrest"), S(""), "long value" },
@@ -222,7 +227,8 @@ static void test_trailers_are_bounded(void **state)
     assert_int_equal(decode(endless, 1, 1).rc, -E_BAD_FRAMING);
 }
 
-/* A caller that reads a chunk's data straight to its place gets on as if it had come through here. */
+/* A caller that reads a chunk's data straight to its place gets on as if it had come through here.
+ */
 static void test_advance(void **state)
 {
     (void)state;

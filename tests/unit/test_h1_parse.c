@@ -1,5 +1,6 @@
-/* Heads as tables. Each is parsed twice, whole and arriving byte by byte, and both must end the same way. Every input
- * lies in a block of exactly its size, so that a sanitizer sees a read past the end. */
+/* Heads as tables. Each is parsed twice, whole and arriving byte by byte, and both must end the
+ * same way. Every input lies in a block of exactly its size, so that a sanitizer sees a read past
+ * the end. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -40,13 +41,16 @@ struct message {
     struct h1_response response;
 };
 
-static int parse(struct message *m, struct slice buf, size_t *scanned, const struct h1_limits *limits)
+static int parse(struct message *m, struct slice buf, size_t *scanned,
+                 const struct h1_limits *limits)
 {
-    if (m->is_response) return h1_parse_response(buf, scanned, limits, m->method, &arena, &m->response);
+    if (m->is_response)
+        return h1_parse_response(buf, scanned, limits, m->method, &arena, &m->response);
     return h1_parse_request(buf, scanned, limits, &arena, &m->request);
 }
 
-/* The bytes stay in the arena for the sake of the slices; what is parsed is a block of exactly n bytes. */
+/* The bytes stay in the arena for the sake of the slices; what is parsed is a block of exactly n
+ * bytes. */
 static struct slice exact(struct slice s)
 {
     char *block = malloc(s.n ? s.n : 1);
@@ -88,12 +92,16 @@ static void check_wrong(const struct wrong *table, size_t count, struct message 
         int whole = parse_whole(m, table[i].head, &usual);
         int bytewise = parse_bytewise(m, table[i].head, &usual);
         if (whole == -table[i].error && bytewise == whole) continue;
-        fail_msg("%s: whole %s, bytewise %s", table[i].name, whole < 0 ? error_info(whole)->name : "accepted",
+        fail_msg("%s: whole %s, bytewise %s", table[i].name,
+                 whole < 0 ? error_info(whole)->name : "accepted",
                  bytewise < 0 ? error_info(bytewise)->name : "accepted");
     }
 }
 
-#define W(name, error, head) { name, { head, sizeof(head) - 1 }, E_##error }
+#define W(name, error, head)                                                                       \
+    {                                                                                              \
+        name, { head, sizeof(head) - 1 }, E_##error                                                \
+    }
 
 static const struct wrong wrong_requests[] = {
     W("no method", BAD_REQUEST, " / HTTP/1.1\r\n" H "\r\n"),
@@ -142,7 +150,9 @@ static const struct wrong wrong_requests[] = {
     W("non-ASCII name", BAD_REQUEST, GET "\xc3\xa4: c\r\n\r\n"),
     W("NUL in name", BAD_REQUEST, GET "A\0: b\r\n\r\n"),
     W("NUL in value", BAD_REQUEST, GET "A: b\0c\r\n\r\n"),
-    W("control in value", BAD_REQUEST, GET "A: b\x01" "c\r\n\r\n"),
+    W("control in value", BAD_REQUEST,
+      GET "A: b\x01"
+          "c\r\n\r\n"),
     W("vertical tab in value", BAD_REQUEST, GET "A: \vb\r\n\r\n"),
     W("DEL in value", BAD_REQUEST, GET "A: 0123456789\x7f\r\n\r\n"),
     W("DEL after tabs", BAD_REQUEST, GET "A: \t0\t1\t2\t3\t4\t\x7f\r\n\r\n"),
@@ -161,9 +171,11 @@ static const struct wrong wrong_requests[] = {
     W("Host with userinfo", BAD_HOST, "GET / HTTP/1.1\r\nHost: u@a\r\n\r\n"),
     W("bad Host beside absolute-form", BAD_HOST, "GET http://a/ HTTP/1.1\r\nHost: b c\r\n\r\n"),
     W("differing Ranges", BAD_REQUEST, GET "Range: bytes=0-1\r\nRange: bytes=2-3\r\n\r\n"),
-    W("differing Authorizations", BAD_REQUEST, GET "Authorization: a\r\nX: y\r\nauthorization: b\r\n\r\n"),
+    W("differing Authorizations", BAD_REQUEST,
+      GET "Authorization: a\r\nX: y\r\nauthorization: b\r\n\r\n"),
     W("both lengths", BAD_FRAMING, POST "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
-    W("both lengths, turned", BAD_FRAMING, POST "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"),
+    W("both lengths, turned", BAD_FRAMING,
+      POST "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n"),
     W("differing lengths", BAD_FRAMING, POST "Content-Length: 3\r\nContent-Length: 4\r\n\r\n"),
     W("same lengths", BAD_FRAMING, POST "Content-Length: 3\r\nContent-Length: 3\r\n\r\n"),
     W("lengths in a list", BAD_FRAMING, POST "Content-Length: 3, 3\r\n\r\n"),
@@ -176,8 +188,10 @@ static const struct wrong wrong_requests[] = {
     W("2^64 + 3", BAD_FRAMING, POST "Content-Length: 18446744073709551619\r\n\r\n"),
     W("gzip, chunked", BAD_FRAMING, POST "Transfer-Encoding: gzip, chunked\r\n\r\n"),
     W("chunked, chunked", BAD_FRAMING, POST "Transfer-Encoding: chunked, chunked\r\n\r\n"),
-    W("chunked on two lines", BAD_FRAMING, POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
-    W("identity on another line", BAD_FRAMING, POST "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    W("chunked on two lines", BAD_FRAMING,
+      POST "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    W("identity on another line", BAD_FRAMING,
+      POST "Transfer-Encoding: identity\r\nTransfer-Encoding: chunked\r\n\r\n"),
     W("identity", BAD_FRAMING, POST "Transfer-Encoding: identity\r\n\r\n"),
     W("empty coding", BAD_FRAMING, POST "Transfer-Encoding:\r\n\r\n"),
     W("chunked with parameter", BAD_FRAMING, POST "Transfer-Encoding: chunked;a=b\r\n\r\n"),
@@ -209,14 +223,17 @@ static const struct wrong wrong_responses[] = {
     W("space before colon", RESPONSE_MALFORMED, OK "A : b\r\n\r\n"),
     W("NUL in value", RESPONSE_MALFORMED, OK "A: \0\r\n\r\n"),
     W("bare CR in value", RESPONSE_MALFORMED, OK "A: b\rSet-Cookie: c\r\n\r\n"),
-    W("both lengths", RESPONSE_MALFORMED, OK "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    W("both lengths", RESPONSE_MALFORMED,
+      OK "Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n"),
     W("differing lengths", RESPONSE_MALFORMED, OK "Content-Length: 3\r\nContent-Length: 4\r\n\r\n"),
     W("length in a list", RESPONSE_MALFORMED, OK "Content-Length: 3, 3\r\n\r\n"),
     W("negative length", RESPONSE_MALFORMED, OK "Content-Length: -3\r\n\r\n"),
-    W("chunked in HTTP/1.0", RESPONSE_MALFORMED, "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    W("chunked in HTTP/1.0", RESPONSE_MALFORMED,
+      "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"),
     W("gzip", RESPONSE_CODING, OK "Transfer-Encoding: gzip\r\n\r\n"),
     W("gzip, chunked", RESPONSE_CODING, OK "Transfer-Encoding: gzip, chunked\r\n\r\n"),
-    W("chunked twice", RESPONSE_CODING, OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
+    W("chunked twice", RESPONSE_CODING,
+      OK "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n"),
 };
 
 static void test_wrong_responses(void **state)
@@ -226,26 +243,27 @@ static void test_wrong_responses(void **state)
     check_wrong(wrong_responses, COUNT(wrong_responses), &m);
 }
 
-/* What a good head becomes, in one line: easier to read than eight columns. Slices of the message point into text. */
+/* What a good head becomes, in one line: easier to read than eight columns. Slices of the message
+ * point into text. */
 static struct slice describe_request(const struct h1_request *r)
 {
     static const char *const bodies[] = { "none", "length", "chunked", "close" };
     const struct request *m = &r->msg;
     return arena_printf(&arena, "%d %.*s|%.*s|%.*s|%.*s|%d %s %lld%s%s%s%s%.*s", (int)m->method,
                         SLICE_ARGS(m->method_text), SLICE_ARGS(m->scheme), SLICE_ARGS(m->authority),
-                        SLICE_ARGS(m->target), (int)m->version, bodies[r->body], (long long)m->length,
-                        r->keep_alive ? " keep" : " close", r->expect_continue ? " expect" : "",
-                        r->te_trailers ? " trailers" : "", r->upgrade.n ? " upgrade=" : "",
-                        SLICE_ARGS(r->upgrade));
+                        SLICE_ARGS(m->target), (int)m->version, bodies[r->body],
+                        (long long)m->length, r->keep_alive ? " keep" : " close",
+                        r->expect_continue ? " expect" : "", r->te_trailers ? " trailers" : "",
+                        r->upgrade.n ? " upgrade=" : "", SLICE_ARGS(r->upgrade));
 }
 
 static struct slice describe_response(const struct h1_response *r)
 {
     static const char *const bodies[] = { "none", "length", "chunked", "close" };
-    return arena_printf(&arena, "%d %d %s %lld%s%s%s%.*s", (int)r->version, r->msg.status, bodies[r->body],
-                        (long long)r->msg.length, r->keep_alive ? " keep" : " close",
-                        r->interim ? " interim" : "", r->upgrade.n ? " upgrade=" : "",
-                        SLICE_ARGS(r->upgrade));
+    return arena_printf(&arena, "%d %d %s %lld%s%s%s%.*s", (int)r->version, r->msg.status,
+                        bodies[r->body], (long long)r->msg.length,
+                        r->keep_alive ? " keep" : " close", r->interim ? " interim" : "",
+                        r->upgrade.n ? " upgrade=" : "", SLICE_ARGS(r->upgrade));
 }
 
 static struct slice describe_fields(struct slice line, const struct fields *f)
@@ -260,7 +278,8 @@ static struct slice describe_fields(struct slice line, const struct fields *f)
 
 static struct slice describe(const struct message *m)
 {
-    if (m->is_response) return describe_fields(describe_response(&m->response), &m->response.msg.fields);
+    if (m->is_response)
+        return describe_fields(describe_response(&m->response), &m->response.msg.fields);
     return describe_fields(describe_request(&m->request), &m->request.msg.fields);
 }
 
@@ -283,40 +302,50 @@ static void check_right(struct message *m, const struct right *c)
 static const struct right right_requests[] = {
     { GET "\r\n", "1 GET||a.example|/|11 none -2 keep" },
     { "\r\n" GET "\r\n", "1 GET||a.example|/|11 none -2 keep" },
-    { "BREW /pot?x=%20&y HTTP/1.1\r\nhost:\t[::1]:80 \r\n\r\n", "0 BREW||[::1]:80|/pot?x=%20&y|11 none -2 keep" },
+    { "BREW /pot?x=%20&y HTTP/1.1\r\nhost:\t[::1]:80 \r\n\r\n",
+      "0 BREW||[::1]:80|/pot?x=%20&y|11 none -2 keep" },
     { "get / HTTP/1.1\r\n" H "\r\n", "0 get||a.example|/|11 none -2 keep" },
-    { "GET //a\"<>\\^`{|} HTTP/1.1\r\n" H "\r\n", "1 GET||a.example|//a\"<>\\^`{|}|11 none -2 keep" },
+    { "GET //a\"<>\\^`{|} HTTP/1.1\r\n" H "\r\n",
+      "1 GET||a.example|//a\"<>\\^`{|}|11 none -2 keep" },
     { "GET / HTTP/1.0\r\n\r\n", "1 GET|||/|10 none -2 close" },
     { "GET / HTTP/1.9\r\n" H "\r\n", "1 GET||a.example|/|11 none -2 keep" },
     { "OPTIONS * HTTP/1.1\r\n" H "\r\n", "6 OPTIONS||a.example|*|11 none -2 keep" },
     { "CONNECT b.example:443 HTTP/1.1\r\n" H "\r\n", "8 CONNECT||b.example:443||11 none -2 keep" },
     /* absolute-form: it wins over Host */
     { "GET http://b.example/c HTTP/1.1\r\n" H "\r\n", "1 GET|http|b.example|/c|11 none -2 keep" },
-    { "GET HTTPS://b.example:8443?q HTTP/1.1\r\n" H "\r\n", "1 GET|https|b.example:8443|/?q|11 none -2 keep" },
+    { "GET HTTPS://b.example:8443?q HTTP/1.1\r\n" H "\r\n",
+      "1 GET|https|b.example:8443|/?q|11 none -2 keep" },
     { "GET http://b.example HTTP/1.0\r\n\r\n", "1 GET|http|b.example|/|10 none -2 close" },
-    { "OPTIONS http://b.example HTTP/1.1\r\n" H "\r\n", "6 OPTIONS|http|b.example|*|11 none -2 keep" },
-    { "OPTIONS http://b.example/ HTTP/1.1\r\n" H "\r\n", "6 OPTIONS|http|b.example|/|11 none -2 keep" },
-    { "GET http://b/c?http://d/ HTTP/1.1\r\n" H "\r\n", "1 GET|http|b|/c?http://d/|11 none -2 keep" },
+    { "OPTIONS http://b.example HTTP/1.1\r\n" H "\r\n",
+      "6 OPTIONS|http|b.example|*|11 none -2 keep" },
+    { "OPTIONS http://b.example/ HTTP/1.1\r\n" H "\r\n",
+      "6 OPTIONS|http|b.example|/|11 none -2 keep" },
+    { "GET http://b/c?http://d/ HTTP/1.1\r\n" H "\r\n",
+      "1 GET|http|b|/c?http://d/|11 none -2 keep" },
     /* bodies */
     { POST "Content-Length: 0\r\n\r\n", "3 POST||a.example|/|11 length 0 keep" },
-    { POST "CONTENT-LENGTH: 9223372036854775807\r\n\r\n", "3 POST||a.example|/|11 length 9223372036854775807 keep" },
+    { POST "CONTENT-LENGTH: 9223372036854775807\r\n\r\n",
+      "3 POST||a.example|/|11 length 9223372036854775807 keep" },
     { POST "Content-Length: 007\r\n\r\n", "3 POST||a.example|/|11 length 7 keep" },
     { POST "transfer-encoding:  CHUNKED \r\n\r\n", "3 POST||a.example|/|11 chunked -1 keep" },
     { POST "Content-Length: 3\r\nExpect: 100-Continue\r\n\r\n",
       "3 POST||a.example|/|11 length 3 keep expect [Expect=100-Continue]" },
-    { GET "Expect: 100-continue\r\n\r\n", "1 GET||a.example|/|11 none -2 keep [Expect=100-continue]" },
+    { GET "Expect: 100-continue\r\n\r\n",
+      "1 GET||a.example|/|11 none -2 keep [Expect=100-continue]" },
     { "POST / HTTP/1.0\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n",
       "3 POST|||/|10 length 3 close [Expect=100-continue]" },
     /* fields */
     { GET "A:\r\nB: \t \r\nC:c\r\n\r\n", "1 GET||a.example|/|11 none -2 keep [A=] [B=] [C=c]" },
     { GET "!#$%&'*+-.^_`|~09azAZ: \xff\x80\ta b \t\r\n\r\n",
       "1 GET||a.example|/|11 none -2 keep [!#$%&'*+-.^_`|~09azAZ=\xff\x80\ta b]" },
-    { GET "Range: bytes=0-1\r\nrange: bytes=0-1\r\n\r\n", "1 GET||a.example|/|11 none -2 keep [Range=bytes=0-1]" },
+    { GET "Range: bytes=0-1\r\nrange: bytes=0-1\r\n\r\n",
+      "1 GET||a.example|/|11 none -2 keep [Range=bytes=0-1]" },
     { GET "Accept: a\r\nX: 1\r\nAccept: b\r\nX: 2\r\n\r\n",
       "1 GET||a.example|/|11 none -2 keep [Accept=a] [X=1] [Accept=b] [X=2]" },
     /* this hop's fields */
     { GET "Connection: close\r\n\r\n", "1 GET||a.example|/|11 none -2 close" },
-    { GET "Connection: keep-alive, Close\r\nKeep-Alive: 5\r\n\r\n", "1 GET||a.example|/|11 none -2 close" },
+    { GET "Connection: keep-alive, Close\r\nKeep-Alive: 5\r\n\r\n",
+      "1 GET||a.example|/|11 none -2 close" },
     { GET "X: y\r\nConnection: , x ,\r\nZ: 1\r\n\r\n", "1 GET||a.example|/|11 none -2 keep [Z=1]" },
     { "GET / HTTP/1.0\r\nConnection: Keep-Alive\r\n\r\n", "1 GET|||/|10 none -2 keep" },
     { "GET / HTTP/1.0\r\nProxy-Connection: Keep-Alive\r\n\r\n", "1 GET|||/|10 none -2 close" },
@@ -324,7 +353,8 @@ static const struct right right_requests[] = {
     { GET "Upgrade: a/1\r\nConnection: Upgrade\r\nUpgrade: b\r\n\r\n",
       "1 GET||a.example|/|11 none -2 keep upgrade=a/1, b" },
     { GET "Upgrade: websocket\r\n\r\n", "1 GET||a.example|/|11 none -2 keep" },
-    { "GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n", "1 GET|||/|10 none -2 close" },
+    { "GET / HTTP/1.0\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+      "1 GET|||/|10 none -2 close" },
 };
 
 static void test_right_requests(void **state)
@@ -346,10 +376,16 @@ static const struct {
     { { "HTTP/1.1 200 \r\n\r\n", "11 200 close -1 close" }, METHOD_GET },
     { { "HTTP/1.1 599 \xe4h\t!\r\n\r\n", "11 599 close -1 close" }, METHOD_GET },
     { { "HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n", "10 200 length 5 close" }, METHOD_GET },
-    { { "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n", "10 200 length 5 keep" }, METHOD_GET },
-    { { OK "Connection: close\r\nContent-Length: 5\r\n\r\n", "11 200 length 5 close" }, METHOD_GET },
-    { { OK "Content-Length: 5\r\nServer: a\r\nServer: b\r\n\r\n", "11 200 length 5 keep [Server=a] [Server=b]" }, METHOD_GET },
-    { { OK "Content-Length: 5\r\nConnection: X\r\nX: y\r\n\r\n", "11 200 length 5 keep" }, METHOD_GET },
+    { { "HTTP/1.0 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n",
+        "10 200 length 5 keep" },
+      METHOD_GET },
+    { { OK "Connection: close\r\nContent-Length: 5\r\n\r\n", "11 200 length 5 close" },
+      METHOD_GET },
+    { { OK "Content-Length: 5\r\nServer: a\r\nServer: b\r\n\r\n",
+        "11 200 length 5 keep [Server=a] [Server=b]" },
+      METHOD_GET },
+    { { OK "Content-Length: 5\r\nConnection: X\r\nX: y\r\n\r\n", "11 200 length 5 keep" },
+      METHOD_GET },
     { { "HTTP/1.1 205 R\r\nContent-Length: 0\r\n\r\n", "11 205 length 0 keep" }, METHOD_POST },
     /* no body, whatever is announced */
     { { OK "Content-Length: 5\r\n\r\n", "11 200 none 5 keep" }, METHOD_HEAD },
@@ -359,13 +395,16 @@ static const struct {
     { { "HTTP/1.1 204 N\r\n\r\n", "11 204 none -2 keep" }, METHOD_GET },
     { { "HTTP/1.1 204 N\r\nContent-Length: 0\r\n\r\n", "11 204 none -2 keep" }, METHOD_GET },
     { { "HTTP/1.1 204 N\r\nContent-Length: 5\r\n\r\n", "11 204 none -2 close" }, METHOD_GET },
-    { { "HTTP/1.1 204 N\r\nTransfer-Encoding: chunked\r\n\r\n", "11 204 none -2 close" }, METHOD_GET },
+    { { "HTTP/1.1 204 N\r\nTransfer-Encoding: chunked\r\n\r\n", "11 204 none -2 close" },
+      METHOD_GET },
     { { OK "Content-Length: 5\r\n\r\n", "11 200 none -2 close" }, METHOD_CONNECT },
     { { "HTTP/1.1 403 F\r\nContent-Length: 5\r\n\r\n", "11 403 length 5 keep" }, METHOD_CONNECT },
     { { "HTTP/1.1 100 Continue\r\n\r\n", "11 100 none -2 keep interim" }, METHOD_POST },
-    { { "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", "11 103 none -2 keep interim [Link=<a>]" }, METHOD_GET },
+    { { "HTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\n", "11 103 none -2 keep interim [Link=<a>]" },
+      METHOD_GET },
     { { "HTTP/1.1 101 S\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
-      "11 101 none -2 keep upgrade=websocket" }, METHOD_GET },
+        "11 101 none -2 keep upgrade=websocket" },
+      METHOD_GET },
 };
 
 static void test_right_responses(void **state)
@@ -407,7 +446,8 @@ static void test_every_byte_of_a_name_and_a_target(void **state)
         bool alnum = (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z');
         char *x = strchr(strstr(head, "AxB"), 'x');
         *x = (char)c;
-        bool is_token = alnum || (c && strchr(token, c)) || c == ':'; /* the colon ends the name "A" */
+        bool is_token =
+            alnum || (c && strchr(token, c)) || c == ':'; /* the colon ends the name "A" */
         assert_int_equal(parse_whole(&m, text, &usual), is_token ? (int)text.n : -E_BAD_REQUEST);
         *x = 'x';
         head[5] = (char)c;
@@ -484,7 +524,8 @@ static void test_field_count(void **state)
     struct message m = { 0 };
     struct h1_limits limits = usual;
     limits.field_count = 3;
-    struct slice three = SLICE(GET "A: b\r\nA: b\r\n\r\n"), four = SLICE(GET "A: b\r\nA: b\r\nA: b\r\n\r\n");
+    struct slice three = SLICE(GET "A: b\r\nA: b\r\n\r\n"),
+                 four = SLICE(GET "A: b\r\nA: b\r\nA: b\r\n\r\n");
     assert_int_equal(parse_whole(&m, three, &limits), three.n);
     assert_int_equal(parse_whole(&m, four, &limits), -E_HEADER_TOO_LARGE);
     m.is_response = true;
@@ -498,7 +539,8 @@ static void test_many_fields(void **state)
     struct message m = { 0 };
     struct h1_limits limits = { .line_bytes = 100, .head_bytes = 1 << 20, .field_count = 1000 };
     struct slice text = SLICE(GET);
-    for (int i = 0; i < 500; i++) text = arena_printf(&arena, "%.*sF%d: %d\r\n", SLICE_ARGS(text), i, i * i);
+    for (int i = 0; i < 500; i++)
+        text = arena_printf(&arena, "%.*sF%d: %d\r\n", SLICE_ARGS(text), i, i * i);
     text = arena_printf(&arena, "%.*s\r\n", SLICE_ARGS(text));
     size_t scanned = 0;
     assert_int_equal(parse(&m, text, &scanned, &limits), text.n);
@@ -510,7 +552,8 @@ static void test_trailers(void **state)
 {
     (void)state;
     struct fields f;
-    struct slice text = SLICE("A: b\r\nContent-Length: 3\r\nConnection: c\r\nC: d\r\nHost: x\r\n\r\nrest");
+    struct slice text =
+        SLICE("A: b\r\nContent-Length: 3\r\nConnection: c\r\nC: d\r\nHost: x\r\n\r\nrest");
     assert_int_equal(h1_parse_trailers(text, &usual, &arena, &f), text.n - 4);
     assert_string_equal(describe_fields(SLICE(""), &f).p, " [A=b]");
     assert_int_equal(h1_parse_trailers(SLICE("\r\n"), &usual, &arena, &f), 2);
@@ -518,8 +561,10 @@ static void test_trailers(void **state)
     assert_int_equal(h1_parse_trailers(SLICE("A: b\r\n"), &usual, &arena, &f), 0);
     assert_int_equal(h1_parse_trailers(SLICE("A : b\r\n\r\n"), &usual, &arena, &f), -E_BAD_REQUEST);
     struct h1_limits tight = { .head_bytes = 7, .field_count = 1 };
-    assert_int_equal(h1_parse_trailers(SLICE("A: b\r\n\r\n"), &tight, &arena, &f), -E_HEADER_TOO_LARGE);
-    assert_int_equal(h1_parse_trailers(SLICE("A:\r\nB:\r\n"), &tight, &arena, &f), -E_HEADER_TOO_LARGE);
+    assert_int_equal(h1_parse_trailers(SLICE("A: b\r\n\r\n"), &tight, &arena, &f),
+                     -E_HEADER_TOO_LARGE);
+    assert_int_equal(h1_parse_trailers(SLICE("A:\r\nB:\r\n"), &tight, &arena, &f),
+                     -E_HEADER_TOO_LARGE);
 }
 
 int main(void)
@@ -532,7 +577,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_every_byte_of_a_value, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_byte_of_a_name_and_a_target, setup, teardown),
         cmocka_unit_test_setup_teardown(test_line_limit, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_line_limit_before_the_end_of_the_line, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_line_limit_before_the_end_of_the_line, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_head_limit, setup, teardown),
         cmocka_unit_test_setup_teardown(test_head_limit_is_not_passed_by_a_jump, setup, teardown),
         cmocka_unit_test_setup_teardown(test_field_count, setup, teardown),

@@ -9,7 +9,9 @@
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static const struct h1_limits limits = { .line_bytes = 4096, .head_bytes = 65536, .field_count = 100 };
+static const struct h1_limits limits = { .line_bytes = 4096,
+                                         .head_bytes = 65536,
+                                         .field_count = 100 };
 
 static struct arena arena;
 
@@ -53,25 +55,37 @@ static const struct {
     struct h1_framing framing;
     const char *expected;
 } framings[] = {
-    { 200, { .body = H1_BODY_LENGTH, .length = 0 }, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
-    { 200, { .body = H1_BODY_LENGTH, .length = 9 }, "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" },
-    { 200, { .body = H1_BODY_LENGTH, .length = 10 }, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" },
-    { 404, { .body = H1_BODY_LENGTH, .length = INT64_MAX },
+    { 200,
+      { .body = H1_BODY_LENGTH, .length = 0 },
+      "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n" },
+    { 200,
+      { .body = H1_BODY_LENGTH, .length = 9 },
+      "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n" },
+    { 200,
+      { .body = H1_BODY_LENGTH, .length = 10 },
+      "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n" },
+    { 404,
+      { .body = H1_BODY_LENGTH, .length = INT64_MAX },
       "HTTP/1.1 404 Not Found\r\nContent-Length: 9223372036854775807\r\n\r\n" },
     { 200, { .body = H1_BODY_CHUNKED }, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" },
     { 204, { .body = H1_BODY_NONE }, "HTTP/1.1 204 No Content\r\n\r\n" },
     { 599, { .body = H1_BODY_NONE }, "HTTP/1.1 599 \r\n\r\n" },
-    { 200, { .body = H1_BODY_UNTIL_CLOSE, .connection = H1_CONNECTION_CLOSE },
+    { 200,
+      { .body = H1_BODY_UNTIL_CLOSE, .connection = H1_CONNECTION_CLOSE },
       "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" },
-    { 200, { .body = H1_BODY_LENGTH, .length = 5, .connection = H1_CONNECTION_KEEP_ALIVE },
+    { 200,
+      { .body = H1_BODY_LENGTH, .length = 5, .connection = H1_CONNECTION_KEEP_ALIVE },
       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: keep-alive\r\n\r\n" },
-    { 101, { .upgrade = { "websocket", 9 } },
+    { 101,
+      { .upgrade = { "websocket", 9 } },
       "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n" },
     { 200, { .lines = { "A: b\r\nC: d\r\n", 12 } }, "HTTP/1.1 200 OK\r\nA: b\r\nC: d\r\n\r\n" },
     { 200, { .te_trailers = true }, "HTTP/1.1 200 OK\r\nConnection: TE\r\nTE: trailers\r\n\r\n" },
-    { 200, { .connection = H1_CONNECTION_CLOSE, .te_trailers = true, .upgrade = { "a/1", 3 } },
+    { 200,
+      { .connection = H1_CONNECTION_CLOSE, .te_trailers = true, .upgrade = { "a/1", 3 } },
       "HTTP/1.1 200 OK\r\nConnection: close, TE, Upgrade\r\nTE: trailers\r\nUpgrade: a/1\r\n\r\n" },
-    { 200, { .te_trailers = true, .upgrade = { "a/1", 3 } },
+    { 200,
+      { .te_trailers = true, .upgrade = { "a/1", 3 } },
       "HTTP/1.1 200 OK\r\nConnection: TE, Upgrade\r\nTE: trailers\r\nUpgrade: a/1\r\n\r\n" },
 };
 
@@ -91,8 +105,9 @@ static void test_fields_come_between_lines_and_framing(void **state)
     struct h1_framing f = { .body = H1_BODY_LENGTH, .length = 1, .lines = SLICE("A: b\r\n") };
     fields_add(&r.fields, &arena, FIELD_ETAG, SLICE("\"x\""));
     fields_add_named(&r.fields, &arena, SLICE("x-Empty"), SLICE_NONE);
-    assert_string_equal(print_response(&r, &f).p,
-                        "HTTP/1.1 200 OK\r\nA: b\r\nETag: \"x\"\r\nx-Empty: \r\nContent-Length: 1\r\n\r\n");
+    assert_string_equal(
+        print_response(&r, &f).p,
+        "HTTP/1.1 200 OK\r\nA: b\r\nETag: \"x\"\r\nx-Empty: \r\nContent-Length: 1\r\n\r\n");
 }
 
 static void test_ready_lines_are_the_same_as_fields(void **state)
@@ -115,22 +130,29 @@ static void test_ready_lines_are_the_same_as_fields(void **state)
 static void test_requests(void **state)
 {
     (void)state;
-    struct request r = { .method_text = SLICE("BREW"), .target = SLICE("/pot?a=b"), .authority = SLICE("a.example:80") };
+    struct request r = { .method_text = SLICE("BREW"),
+                         .target = SLICE("/pot?a=b"),
+                         .authority = SLICE("a.example:80") };
     struct h1_framing f = { .body = H1_BODY_NONE };
-    assert_string_equal(print_request(&r, &f).p, "BREW /pot?a=b HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
+    assert_string_equal(print_request(&r, &f).p,
+                        "BREW /pot?a=b HTTP/1.1\r\nHost: a.example:80\r\n\r\n");
     r.authority = SLICE_NONE;
     fields_add(&r.fields, &arena, FIELD_ACCEPT, SLICE("*/*"));
-    f = (struct h1_framing){ .body = H1_BODY_LENGTH, .length = 12, .connection = H1_CONNECTION_CLOSE };
+    f = (struct h1_framing){ .body = H1_BODY_LENGTH,
+                             .length = 12,
+                             .connection = H1_CONNECTION_CLOSE };
     assert_string_equal(print_request(&r, &f).p,
-                        "BREW /pot?a=b HTTP/1.1\r\nHost: \r\nAccept: */*\r\nContent-Length: 12\r\nConnection: close\r\n\r\n");
+                        "BREW /pot?a=b HTTP/1.1\r\nHost: \r\nAccept: */*\r\nContent-Length: "
+                        "12\r\nConnection: close\r\n\r\n");
 }
 
 /* A request as a hop would pass it on, parsed again. */
 static void test_a_request_survives_the_round_trip(void **state)
 {
     (void)state;
-    struct slice text = SLICE("POST http://b.example?q HTTP/1.1\r\nHost: a\r\nX: y\r\nTransfer-Encoding: chunked\r\n"
-                              "Connection: z\r\nZ: 1\r\nX: \xff\r\n\r\n");
+    struct slice text = SLICE(
+        "POST http://b.example?q HTTP/1.1\r\nHost: a\r\nX: y\r\nTransfer-Encoding: chunked\r\n"
+        "Connection: z\r\nZ: 1\r\nX: \xff\r\n\r\n");
     struct h1_request in, out;
     size_t scanned = 0;
     assert_int_equal(h1_parse_request(text, &scanned, &limits, &arena, &in), text.n);
@@ -140,7 +162,8 @@ static void test_a_request_survives_the_round_trip(void **state)
                                    "Transfer-Encoding: chunked\r\n\r\n");
     scanned = 0;
     assert_int_equal(h1_parse_request(printed, &scanned, &limits, &arena, &out), printed.n);
-    assert_true(slice_eq(out.msg.target, in.msg.target) && slice_eq(out.msg.authority, in.msg.authority));
+    assert_true(slice_eq(out.msg.target, in.msg.target) &&
+                slice_eq(out.msg.authority, in.msg.authority));
     assert_int_equal(out.body, in.body);
     assert_int_equal(out.msg.fields.n, 2);
 }
@@ -148,9 +171,17 @@ static void test_a_request_survives_the_round_trip(void **state)
 static void test_chunk_lines(void **state)
 {
     (void)state;
-    static const struct { uint64_t size; const char *line; } lines[] = {
-        { 1, "1\r\n" }, { 15, "f\r\n" }, { 16, "10\r\n" }, { 255, "ff\r\n" }, { 256, "100\r\n" },
-        { 65536, "10000\r\n" }, { UINT64_MAX, "ffffffffffffffff\r\n" },
+    static const struct {
+        uint64_t size;
+        const char *line;
+    } lines[] = {
+        { 1, "1\r\n" },
+        { 15, "f\r\n" },
+        { 16, "10\r\n" },
+        { 255, "ff\r\n" },
+        { 256, "100\r\n" },
+        { 65536, "10000\r\n" },
+        { UINT64_MAX, "ffffffffffffffff\r\n" },
     };
     for (size_t i = 0; i < COUNT(lines); i++) {
         char out[H1_CHUNK_LINE_BYTES];
@@ -203,7 +234,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_framings, setup, teardown),
-        cmocka_unit_test_setup_teardown(test_fields_come_between_lines_and_framing, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_fields_come_between_lines_and_framing, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(test_ready_lines_are_the_same_as_fields, setup, teardown),
         cmocka_unit_test_setup_teardown(test_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_a_request_survives_the_round_trip, setup, teardown),

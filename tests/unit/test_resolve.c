@@ -479,7 +479,7 @@ static void test_a_full_queue_is_a_failure(void **state)
 static unsigned names(void)
 {
     unsigned n = 0;
-    list_each(node, &t.resolver.names) n++;
+    list_each (node, &t.resolver.names) n++;
     return n;
 }
 
