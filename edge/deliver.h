@@ -12,13 +12,11 @@
 struct delivery {
     struct object *object; /* its head is there; a reader takes references of its own */
     const struct config_route *route;
-    struct cache_status status;    /* ttl is filled in here */
-    const struct fields *unstored; /* for this client alone, besides the object's; NULL: none */
-    const struct content_range
-        *part;     /* the object is this part of the representation; NULL: all of it */
+    struct cache_status status;       /* ttl is filled in here */
+    const struct fields *unstored;    /* for this client alone, besides the object's; NULL: none */
+    const struct content_range *part; /* which the object is; NULL: all of the representation */
     bool cached;   /* Age is generated: it comes from the cache, or went into it */
-    bool evaluate; /* the request's conditions and ranges are this node's to answer: the origin has
-                      not seen them */
+    bool evaluate; /* conditions and ranges are the node's to answer: the origin saw none */
 };
 
 /* Calls x->ops->respond. */

@@ -38,17 +38,15 @@ struct miss_watch {
 /* What is to be fetched; everything but the objects is borrowed during the call. */
 struct miss_order {
     enum miss_kind kind;
-    bool
-        keep_range; /* the client's Range is the origin's business; with MISS_OPAQUE it always is */
+    bool keep_range; /* the client's Range is the origin's business: with MISS_OPAQUE always */
     struct config *config;
     const struct config_route *route;
     const struct request *request;
     const struct peer *peer;
     const struct key *key;
-    struct object *object; /* PENDING; a reference is taken */
-    struct object *base;   /* stored, to be validated; NULL: none. A reference is taken */
-    struct body
-        *request_body; /* NULL: none; only with MISS_OPAQUE. Closed when the miss ends or is left */
+    struct object *object;     /* PENDING; a reference is taken */
+    struct object *base;       /* stored, to be validated; NULL: none. A reference is taken */
+    struct body *request_body; /* only with MISS_OPAQUE. Closed when the miss ends or is left */
     bool te_trailers;
 };
 

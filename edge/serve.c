@@ -11,23 +11,22 @@
 #include "edge/node.h"
 #include "edge/upload.h"
 
-#define LOOKUPS_MAX                                                                                \
-    3 /* of one request: as a joiner it may be left with nothing, or with another variant */
+/* Of one request: as a joiner it may be left with nothing, or with another variant. */
+#define LOOKUPS_MAX 3
 
 /* A request on its way; in its exchange's arena.
  *
- * begin -> admit -> route -> key -> local? -> lookup -> HIT, STALE: deliver
- *                                                    -> LEAD, VALIDATE: start a miss, wait for its
- * object's head
- *                                                    -> JOIN: wait for somebody else's
- *                                                    -> PASS: start a miss of its own, wait for
- * that head is there -> deliver, or for a joiner: look up again, pass.  */
+ *     begin -> admit -> key -> choose -> look up
+ *       HIT, STALE      deliver
+ *       LEAD, VALIDATE  start a miss, wait for its object's head
+ *       JOIN            wait for somebody else's
+ *       PASS            start a miss of its own, wait for that
+ *     head is there -> deliver; a joiner for whom it is not: look up again, or pass */
 struct serve {
     struct exchange *x;
     struct edge *edge;
-    struct config
-        *config; /* the edge's, which may change it whenever the loop turns: held by what waits */
-    bool held;
+    struct config *config; /* the edge's, which may change whenever the loop turns, */
+    bool held;             /* so that what waits holds it */
     const struct config_route *route;
     struct key key;
     struct cache_status status;

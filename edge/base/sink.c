@@ -17,10 +17,10 @@
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 
-#define RETRY_MS                                                                                   \
-    50                /* how often a writer that cannot write looks whether it may, or should stop \
-                       */
-#define GRACE_MS 1000 /* for a writer that is inside a system call when its time is over */
+/* How often a writer that cannot write looks whether it may, or should stop. */
+#define RETRY_MS 50
+/* For a writer that is inside a system call when its time is over. */
+#define GRACE_MS 1000
 
 struct buffer {
     struct list link;

@@ -22,9 +22,9 @@ union resolve_address {
 };
 
 struct resolve_result {
-    union resolve_address
-        addresses[RESOLVE_ADDRESSES]; /* port 0; IPv4 before IPv6 where they came from DNS */
-    unsigned count;                   /* at least 1 */
+    /* Port 0; IPv4 before IPv6 where they came from DNS. */
+    union resolve_address addresses[RESOLVE_ADDRESSES];
+    unsigned count; /* at least 1 */
     uint32_t ttl_s; /* least of all addresses and the aliases that led to them; may be 0 */
 };
 

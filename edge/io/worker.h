@@ -15,11 +15,12 @@
 #include "edge/base/wheel.h"
 #include "edge/io/op.h"
 
-#define WORKER_BLOCK_BYTES                                                                         \
-    (16384 - sizeof(struct block))    /* a pooled block, header included: 16 KiB */
-#define WORKER_BUFFER_GROUP 0         /* of the buffers that receives pick from */
-#define WORKER_BLOCKS_KEPT  64        /* free ones: 1 MiB at most */
-#define WORKER_OWN_BYTES    (8 << 20) /* what a busy one needs: buffers, ring, requests in flight */
+/* A pooled block is 16 KiB with its header, and at most 1 MiB of free ones is kept. */
+#define WORKER_BLOCK_BYTES  (16384 - sizeof(struct block))
+#define WORKER_BLOCKS_KEPT  64
+#define WORKER_BUFFER_GROUP 0 /* of the buffers that receives pick from */
+/* What a busy worker needs for itself: buffers, ring, free blocks, requests in flight. */
+#define WORKER_OWN_BYTES (8 << 20)
 
 struct worker {
     unsigned index;

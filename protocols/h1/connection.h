@@ -13,8 +13,8 @@
 #include "protocols/h1/sender.h"
 #include "protocols/h1/server.h"
 
-#define OUTPUT_MAX                                                                                 \
-    (64 * 1024) /* of finished responses, before the next pipelined request is looked at */
+/* Of finished responses, before the next pipelined request is looked at. */
+#define OUTPUT_MAX (64 * 1024)
 
 enum h1_state {
     STATE_READY,     /* for a request: parsing its head, or waiting for its first byte */

@@ -3,8 +3,8 @@
 #include "edge/base/error.h"
 #include "protocols/h1/print.h"
 
-#define COPY_MAX                                                                                   \
-    4096 /* smaller pieces of a body are copied behind the head: one buffer, one send */
+/* Smaller pieces of a body are copied behind the head: one buffer, one send. */
+#define COPY_MAX 4096
 
 static void on_ready(struct body *b)
 {

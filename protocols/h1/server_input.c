@@ -1,8 +1,8 @@
 #include "edge/base/error.h"
 #include "protocols/h1/connection.h"
 
-#define INPUT_MAX                                                                                  \
-    (64 * 1024) /* unread bytes a client may have waiting here, unless a head may be larger */
+/* Unread bytes a client may have waiting here, unless a head may be larger. */
+#define INPUT_MAX (64 * 1024)
 
 /* ---- unread bytes ---- */
 

@@ -34,9 +34,8 @@ enum cache_control_seconds {
 struct cache_control {
     unsigned flags;                    /* enum cache_control_flags */
     int64_t seconds[CC_SECONDS_COUNT]; /* -1 where absent, at most DELTA_SECONDS_MAX */
-    struct slice
-        no_cache_fields; /* comma-separated names of no-cache="..."; p == NULL where absent */
-    struct slice private_fields; /* of private="..." */
+    struct slice no_cache_fields; /* names in no-cache="...", with commas; p == NULL where absent */
+    struct slice private_fields;  /* in private="..." */
 };
 
 /* All lines of that field. Argument in token or quoted form; unknown directives are ignored; of
