@@ -96,7 +96,7 @@ $(verge): $(OUT)/obj/edge/main.o $(library)
 build/origin: tools/origin.c
 build/bench/floor: bench/floor.c
 build/bench/load: bench/load.c
-$(standalone):
+$(standalone): | $(OUT)/flags
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@gcc -std=gnu17 -O2 -g $(warnings) -pthread $< -lm -o $@
