@@ -366,10 +366,10 @@ void object_leave(struct object *o)
 {
     pthread_mutex_lock(&o->lock);
     CHECK(o->reader_count > 0);
-    if (--o->reader_count == 0) {
-        if (!o->retain) wake_locked(&o->abandoned);
-        if (has_room_locked(o)) wake_locked(&o->room);
-    }
+    o->reader_count--;
+    if (!o->retain && o->reader_count == 0) wake_locked(&o->abandoned);
+    if (!o->retain && o->reader_count > 0) trim_locked(o); /* what only it still needed */
+    if (has_room_locked(o)) wake_locked(&o->room);
     pthread_mutex_unlock(&o->lock);
 }
 

@@ -79,7 +79,6 @@ static void unlink_reader(struct reader *r)
     object_cancel_wait(o, &r->wait);
     pthread_mutex_lock(&o->lock);
     list_remove(&r->link);
-    if (object_state(o) != OBJECT_COMPLETE) object_advance_locked(o, r->at);
     pthread_mutex_unlock(&o->lock);
     object_leave(o);
 }

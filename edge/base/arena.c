@@ -106,7 +106,7 @@ void arena_free(struct arena *a)
 void *arena_alloc(struct arena *a, size_t size_bytes)
 {
     size_bytes = (size_bytes + 15) & ~(size_t)15;
-    if ((size_t)(a->end - a->at) < size_bytes) add_chunk(a, size_bytes);
+    if (!a->chunks || (size_t)(a->end - a->at) < size_bytes) add_chunk(a, size_bytes);
     void *p = a->at;
     a->at += size_bytes;
     return p;
