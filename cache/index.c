@@ -323,7 +323,7 @@ bool index_publish(struct index *ix, struct object *o)
 {
     struct removed removed = { 0 };
     struct index_shard *s = shard_of(ix, o->key.hash);
-    atomic_store_explicit(&o->touched, atomic_load(&ix->inflation), memory_order_relaxed);
+    atomic_store_explicit(&o->touched, atomic_load(&s->inflation), memory_order_relaxed);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = get_entry(ix, s, &o->key);
     forget_pending(e, o);
@@ -393,7 +393,8 @@ unsigned index_invalidate(struct index *ix, const struct key *key)
 void index_touch(struct index *ix, struct object *o)
 {
     uint32_t hits = atomic_load_explicit(&o->hits, memory_order_relaxed);
-    double inflation = atomic_load_explicit(&ix->inflation, memory_order_relaxed);
+    double inflation =
+        atomic_load_explicit(&shard_of(ix, o->key.hash)->inflation, memory_order_relaxed);
     atomic_store_explicit(&o->hits, hits + 1, memory_order_relaxed);
     atomic_store_explicit(&o->touched, inflation, memory_order_relaxed);
 }
@@ -445,8 +446,8 @@ static void evict_one(struct index *ix, struct index_shard *s)
         tidy_entry(ix, s, v.entry);
     }
     pthread_mutex_unlock(&s->lock);
-    if (v.worth > atomic_load_explicit(&ix->inflation, memory_order_relaxed)) {
-        atomic_store_explicit(&ix->inflation, v.worth, memory_order_relaxed);
+    if (v.worth > atomic_load_explicit(&s->inflation, memory_order_relaxed)) {
+        atomic_store_explicit(&s->inflation, v.worth, memory_order_relaxed);
     }
     metric_add(METRIC_CACHE_EVICTIONS, removed.n);
     drop_removed(&removed);

@@ -21,6 +21,7 @@ struct index_shard {
     struct index_entry **entries; /* the same ones in no order, for sampling */
     size_t entry_count, entry_capacity;
     uint64_t random;
+    _Atomic double inflation; /* GDSF's L: the worth of this shard's last victim */
     /* The last invalidation whose key has no entry (any more). A fetch made alone has none either,
      * so one that began before it is not stored, whatever its key: better a miss too many than what
      * was invalidated. */
@@ -32,9 +33,7 @@ struct index {
     struct budget budget;
     _Atomic unsigned variants_max; /* these two a reload may change, like the budget's limit */
     _Atomic size_t window_bytes;
-    _Atomic uint64_t
-        purge_seq; /* of the last purge or invalidation: what began before it is hit by it */
-    _Atomic double inflation; /* GDSF's L: the worth of the last victim */
+    _Atomic uint64_t purge_seq; /* of the last invalidation: what began before it is hit by it */
     struct index_shard shards[INDEX_SHARDS];
 };
 

@@ -193,7 +193,7 @@ static void copy_head(struct object *o, const struct response *head, struct slic
                                f->id };
         at = mempcpy(at, f->name.p, f->name.n);
         at = mempcpy(at, ": ", 2);
-        at = mempcpy(at, f->value.p, f->value.n);
+        at = mempcpy(at, f->value.p ? f->value.p : "", f->value.n);
         at = mempcpy(at, "\r\n", 2);
     }
     o->head.fields = (struct fields){ v, from->n, from->n };

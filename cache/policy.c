@@ -403,12 +403,22 @@ void policy_prepare_stored(const struct cache_policy *p, struct response *res)
     fields_remove(&res->fields, FIELD_AGE);
 }
 
+/* Digests, which a careless origin may compute over a 304 that has no bytes. */
+static bool is_digest(struct slice name)
+{
+    return slice_eq_nocase(name, SLICE("Content-MD5")) ||
+           slice_eq_nocase(name, SLICE("Content-Digest")) ||
+           slice_eq_nocase(name, SLICE("Repr-Digest")) || slice_eq_nocase(name, SLICE("Digest"));
+}
+
 /* What describes the stored bytes stays as it is with them (section 3.2): their coding, their part,
- * their tag, which an update that selected this response can only repeat, or weaken. */
+ * their digests, their tag, which an update that selected this response can only repeat, or weaken.
+ */
 static bool is_updated(const struct response *stored, const struct field *line)
 {
     if (field_flags(line->id) & (FIELD_HOP | FIELD_FRAMING)) return false;
     if (line->id == FIELD_CONTENT_ENCODING || line->id == FIELD_CONTENT_RANGE) return false;
+    if (line->id == FIELD_OTHER && is_digest(line->name)) return false;
     return line->id != FIELD_ETAG || !fields_has(&stored->fields, FIELD_ETAG);
 }
 

@@ -14,12 +14,12 @@ struct block *block_new(size_t size_bytes)
     return b;
 }
 
-/* glibc: 8 bytes of header, rounded up to 16, 32 at least; and a seventh for what lies free between
+/* glibc: 8 bytes of header, rounded up to 16, 32 at least; and a sixth for what lies free between
  * blocks of many sizes once they have come and gone for a while (bench/traffic shows it). */
 size_t block_cost(size_t size_bytes)
 {
     size_t n = (sizeof(struct block) + size_bytes + 8 + 15) & ~(size_t)15;
-    return n < 32 ? 32 : n + n / 7;
+    return n < 32 ? 32 : n + n / 6;
 }
 
 void block_release(struct block *b)

@@ -484,6 +484,16 @@ static void test_eviction_keeps_the_budget(void **state)
     assert_int_equal(ix.budget.used_bytes, 0);
 }
 
+/* Ten times the size is ten times less worth. */
+static void test_small_objects_stay_longer(void **state)
+{
+    (void)state;
+    ix.budget.limit_bytes = 8 * MIB;
+    for (unsigned i = 0; i < STORED; i++) store_numbered(i, i % 2 ? LARGE_BYTES : SMALL_BYTES, 0);
+    unsigned small = hits_among(0, 2, STORED / 2), large = hits_among(1, 2, STORED / 2);
+    assert_true(small > 2 * large);
+}
+
 /* One in ten was hit often: a scan that passes by does not wash these out. */
 static void test_hit_objects_stay_longer(void **state)
 {
@@ -564,6 +574,7 @@ int main(void)
         TEST(test_invalidation_outlives_its_entry),
         TEST(test_many_keys),
         TEST(test_eviction_keeps_the_budget),
+        TEST(test_small_objects_stay_longer),
         TEST(test_hit_objects_stay_longer),
         TEST(test_old_glory_fades),
         TEST(test_markers_go_first),
