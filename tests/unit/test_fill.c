@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <stdlib.h>
 
 #include "cache/fill.h"
 #include "cache/reader.h"
@@ -410,23 +409,31 @@ static void test_room_is_the_pace(void **state)
     expect_end(-E_CANCELED);
 }
 
-static void test_abandoned_is_canceled(void **state)
+static void check_abandoned(const char *script)
+{
+    struct client c;
+    begin(script, false);
+    open_client(&c, scene.object);
+    start(false);
+    assert_int_equal(read_piece(&c), BODY_DATA);
+    run_notes();
+    assert_int_equal(scene.ended, 0);
+    close_client(&c);
+    run_notes();
+    expect_end(-E_CANCELED);
+    assert_int_equal(object_state(scene.object), OBJECT_FAILED);
+}
+
+static void test_abandoned_while_the_body_waits(void **state)
 {
     (void)state;
-    for (int stalled = 0; stalled < 2; stalled++) {
-        struct client c;
-        if (stalled) close_scene(NULL), open_scene(NULL);
-        begin(stalled ? "d*" : "dw", false);
-        open_client(&c, scene.object);
-        start(false);
-        assert_int_equal(read_piece(&c), BODY_DATA);
-        run_notes();
-        assert_int_equal(scene.ended, 0);
-        close_client(&c);
-        run_notes();
-        expect_end(-E_CANCELED);
-        assert_int_equal(object_state(scene.object), OBJECT_FAILED);
-    }
+    check_abandoned("dw");
+}
+
+static void test_abandoned_while_there_is_no_room(void **state)
+{
+    (void)state;
+    check_abandoned("d*");
 }
 
 static void test_stored_goes_on_without_readers(void **state)
@@ -481,7 +488,8 @@ int main(void)
         TEST(test_too_large_for_nobody_is_given_up),
         TEST(test_no_memory_is_read_but_not_stored),
         TEST(test_room_is_the_pace),
-        TEST(test_abandoned_is_canceled),
+        TEST(test_abandoned_while_the_body_waits),
+        TEST(test_abandoned_while_there_is_no_room),
         TEST(test_stored_goes_on_without_readers),
         TEST(test_who_comes_back_in_time_is_served),
     };
