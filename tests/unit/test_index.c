@@ -5,7 +5,6 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
-#include <stdio.h>
 
 #include "cache/index.h"
 #include "edge/base/error.h"
