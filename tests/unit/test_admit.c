@@ -1,0 +1,263 @@
+/* admit: which requests are taken, by which route, as tables. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "edge/admit.h"
+#include "edge/base/error.h"
+#include "edge/forward.h"
+#include "edge/listen.h"
+
+#define COUNT(rows) (sizeof(rows) / sizeof *(rows))
+#define STRANGER    "192.0.2.7"
+#define PROXY       "10.0.0.1"
+#define SECURE      true
+#define PLAIN       false
+
+/* Stands in for the one of edge/listen.c: here a peer's listener is its address. */
+const struct config_listen *listener_address(const void *listener)
+{
+    return listener;
+}
+
+static const char config_text[] = "trusted_proxy 10.0.0.0/8;\n"
+                                  "origin app { server a:80; }\n"
+                                  "site shop.example {\n"
+                                  "    listen 127.0.0.1:8080;\n"
+                                  "    origin app;\n"
+                                  "    route /small/* { body_size 10; }\n"
+                                  "    route /any/* { }\n"
+                                  "}\n"
+                                  "site only.example {\n"
+                                  "    listen 127.0.0.1:8081;\n"
+                                  "    origin app;\n"
+                                  "    route * { }\n"
+                                  "}\n";
+
+static struct config *config;
+static struct arena arena;
+
+/* ---- a request ---- */
+
+struct asked {
+    const char *method, *target;    /* NULL: GET, /any/ */
+    const char *authority, *scheme; /* NULL: shop.example, the connection's */
+    const char *fields;             /* "Name: value\n" for each */
+    const char *from;               /* NULL: STRANGER */
+    bool secure;
+    int64_t length; /* of the body; 0: none */
+};
+
+static struct fields fields_of(const char *lines)
+{
+    struct fields f = { 0 };
+    struct slice rest = slice_str(lines ? lines : "");
+    while (rest.n) {
+        struct slice line = slice_of(rest.p, slice_find(rest, '\n'));
+        rest = slice_skip(rest, line.n + 1);
+        size_t colon = slice_find(line, ':');
+        fields_add_named(&f, &arena, slice_of(line.p, colon),
+                         slice_trim(slice_skip(line, colon + 1)));
+    }
+    return f;
+}
+
+static struct slice text_or(const char *text, const char *otherwise)
+{
+    return slice_str(text ? text : otherwise);
+}
+
+static struct peer peer_of(const struct asked *a)
+{
+    struct peer peer = { .address = { [10] = 0xff, [11] = 0xff },
+                         .secure = a->secure,
+                         .listener = &config->listens[0] };
+    assert_int_equal(inet_pton(AF_INET, a->from ? a->from : STRANGER, peer.address + 12), 1);
+    return peer;
+}
+
+static struct request request_of(const struct asked *a)
+{
+    struct slice method = text_or(a->method, "GET");
+    return (struct request){
+        .method = method_lookup(method),
+        .method_text = method,
+        .scheme = text_or(a->scheme, a->secure ? "https" : "http"),
+        .authority = text_or(a->authority, "shop.example"),
+        .target = text_or(a->target, "/any/"),
+        .version = HTTP_1_1,
+        .length = a->length ? a->length : LENGTH_NONE,
+        .fields = fields_of(a->fields),
+    };
+}
+
+static const struct config_route *route;
+static struct slice scheme; /* as settled */
+
+static int admit(const struct asked *a)
+{
+    struct peer peer = peer_of(a);
+    struct exchange x = { .peer = &peer, .request = request_of(a) };
+    route = &config->sites[0].routes[0]; /* not what it shall say */
+    int rc = admit_request(config, &x, &route);
+    scheme = x.request.scheme;
+    return rc;
+}
+
+/* ---- what is taken, and what is not ---- */
+
+#define NODE_ITSELF "" /* no route, and no error */
+
+static const struct row {
+    struct asked asked;
+    int error;
+    const char *pattern; /* of the route; NULL: none */
+} rows[] = {
+    { { 0 }, 0, "/any/*" },
+    { { .method = "POST", .target = "/any/x?y" }, 0, "/any/*" },
+    { { .method = "BREW" }, 0, "/any/*" },
+
+    /* methods */
+    { { .method = "CONNECT", .authority = "shop.example:443", .target = "" }, -E_METHOD, NULL },
+    { { .method = "TRACE" }, 0, "/any/*" },
+    { { .method = "TRACE", .fields = "Max-Forwards: 1\n" }, 0, "/any/*" },
+    { { .method = "TRACE", .fields = "Max-Forwards: 0\n" }, -E_METHOD, NULL },
+    { { .method = "OPTIONS" }, 0, "/any/*" },
+    { { .method = "OPTIONS", .target = "*" }, 0, NODE_ITSELF },
+    { { .method = "OPTIONS", .target = "*", .authority = "other.example" }, 0, NODE_ITSELF },
+    { { .method = "OPTIONS", .fields = "Max-Forwards: 0\n" }, 0, NODE_ITSELF },
+    { { .method = "OPTIONS", .fields = "Max-Forwards: 1\n" }, 0, "/any/*" },
+    { { .method = "OPTIONS", .fields = "Max-Forwards: many\n" }, 0, "/any/*" },
+    { { .method = "GET", .fields = "Max-Forwards: 0\n" }, 0, "/any/*" }, /* not for GET */
+
+    /* schemes */
+    { { .secure = true }, 0, "/any/*" },
+    { { .scheme = "https", .secure = PLAIN }, -E_SCHEME, NULL },
+    { { .scheme = "http", .secure = SECURE }, -E_SCHEME, NULL },
+    { { .method = "OPTIONS", .target = "*", .scheme = "https" }, -E_SCHEME, NULL },
+    { { .fields = "X-Forwarded-Proto: https\n" }, 0, "/any/*" }, /* a stranger's word */
+    { { .scheme = "https", .fields = "X-Forwarded-Proto: https\n" }, -E_SCHEME, NULL },
+    { { .scheme = "https", .from = PROXY }, 0, "/any/*" },
+
+    /* expectations */
+    { { .fields = "Expect: 100-continue\n" }, 0, "/any/*" },
+    { { .fields = "Expect: 100-Continue\n" }, 0, "/any/*" },
+    { { .fields = "Expect: the-unexpected\n" }, -E_EXPECTATION, NULL },
+    { { .fields = "Expect: 100-continue, x\n" }, -E_EXPECTATION, NULL },
+
+    /* sites and routes */
+    { { .authority = "SHOP.example:8080" }, 0, "/any/*" },
+    { { .authority = "shop.example." }, 0, "/any/*" },
+    { { .authority = "other.example" }, -E_NO_SITE, NULL },
+    { { .authority = "only.example" }, -E_NO_SITE, NULL }, /* not on that address */
+    { { .authority = "[2001:db8::1]:80" }, -E_NO_SITE, NULL },
+    { { .authority = "" }, -E_NO_SITE, NULL }, /* HTTP/1.0 needs none */
+    { { .target = "/" }, -E_NO_ROUTE, NULL },
+    { { .target = "/other?/any/" }, -E_NO_ROUTE, NULL },
+    { { .target = "/any" }, -E_NO_ROUTE, NULL },
+
+    /* bodies */
+    { { .method = "PUT", .target = "/small/", .length = 10 }, 0, "/small/*" },
+    { { .method = "PUT", .target = "/small/", .length = 11 }, -E_BODY_TOO_LARGE, "/small/*" },
+    { { .method = "PUT", .target = "/small/", .length = LENGTH_UNKNOWN }, 0, "/small/*" },
+    { { .method = "PUT", .target = "/any/", .length = 11 }, 0, "/any/*" },
+    { { .method = "PUT", .length = INT64_MAX }, -E_BODY_TOO_LARGE, "/any/*" },
+};
+
+static const char *pattern_of(const struct row *row)
+{
+    if (route) return arena_copy(&arena, route->pattern).p;
+    return row->error ? NULL : NODE_ITSELF;
+}
+
+static void test_what_is_taken(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        int error = admit(&rows[i].asked);
+        const char *pattern = pattern_of(&rows[i]);
+        bool same = rows[i].pattern ? pattern && strcmp(pattern, rows[i].pattern) == 0 : !pattern;
+        if (error == rows[i].error && same) continue;
+        fail_msg("row %zu: %s, route %s", i, error_info(error)->name, pattern ? pattern : "none");
+    }
+}
+
+/* ---- loops ---- */
+
+static void test_what_has_been_here_before(void **state)
+{
+    (void)state;
+    struct request sent, plain = request_of(&(struct asked){ 0 });
+    struct peer peer = peer_of(&(struct asked){ 0 });
+    struct forward f = { .config = config,
+                         .route = &config->sites[0].routes[0],
+                         .peer = &peer,
+                         .target = plain.target };
+    forward_request(&f, &plain, &arena, &sent);
+    struct slice loop = fields_value(&sent.fields, FIELD_CDN_LOOP);
+    const char *line = arena_printf(&arena, "CDN-Loop: %.*s\n", SLICE_ARGS(loop)).p;
+    assert_int_equal(admit(&(struct asked){ .fields = line }), -E_LOOP);
+    assert_null(route);
+    assert_int_equal(admit(&(struct asked){ .fields = "CDN-Loop: verge; node=1\n" }), 0);
+}
+
+/* ---- the scheme ---- */
+
+static const struct scheme_row {
+    const char *from;
+    bool secure;
+    const char *told; /* X-Forwarded-Proto; NULL: none */
+    const char *scheme;
+} scheme_rows[] = {
+    { STRANGER, PLAIN, NULL, "http" },    { STRANGER, SECURE, NULL, "https" },
+    { STRANGER, PLAIN, "https", "http" }, { STRANGER, SECURE, "http", "https" },
+    { PROXY, PLAIN, NULL, "http" },       { PROXY, SECURE, NULL, "https" },
+    { PROXY, PLAIN, "https", "https" },   { PROXY, PLAIN, "HTTPS", "https" },
+    { PROXY, SECURE, "http", "http" },    { PROXY, PLAIN, "http", "http" },
+    { PROXY, PLAIN, "gopher", "http" },   { PROXY, SECURE, "", "https" },
+};
+
+static void test_who_decides_the_scheme(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(scheme_rows); i++) {
+        const struct scheme_row *row = &scheme_rows[i];
+        struct asked a = { .from = row->from, .secure = row->secure };
+        if (row->told) a.fields = arena_printf(&arena, "X-Forwarded-Proto: %s\n", row->told).p;
+        assert_int_equal(admit(&a), 0);
+        assert_string_equal(arena_copy(&arena, scheme).p, row->scheme);
+    }
+}
+
+static int start(void **state)
+{
+    (void)state;
+    arena_init(&arena, 4096);
+    forward_init(0x0123456789abcdefu);
+    config = config_parse(slice_str(config_text), "test", stderr);
+    return config ? 0 : -1;
+}
+
+static int stop(void **state)
+{
+    (void)state;
+    config_drop(&config);
+    arena_free(&arena);
+    return 0;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_taken),
+        cmocka_unit_test(test_what_has_been_here_before),
+        cmocka_unit_test(test_who_decides_the_scheme),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
