@@ -9,10 +9,13 @@
 static bool settle_scheme(const struct config *c, struct exchange *x)
 {
     struct request *r = &x->request;
-    if (!config_is_trusted(c, x->peer->address)) return slice_eq(r->scheme, SLICE("https")) == x->peer->secure;
+    if (!config_is_trusted(c, x->peer->address))
+        return slice_eq(r->scheme, SLICE("https")) == x->peer->secure;
     struct slice told = fields_value(&r->fields, FIELD_X_FORWARDED_PROTO);
-    if (slice_eq_nocase(told, SLICE("https"))) r->scheme = SLICE("https");
-    else if (slice_eq_nocase(told, SLICE("http"))) r->scheme = SLICE("http");
+    if (slice_eq_nocase(told, SLICE("https")))
+        r->scheme = SLICE("https");
+    else if (slice_eq_nocase(told, SLICE("http")))
+        r->scheme = SLICE("http");
     return true;
 }
 
@@ -25,8 +28,12 @@ static bool goes_no_further(const struct request *r)
 
 static bool expectation_can_be_met(const struct request *r)
 {
-    struct slice expect = fields_value(&r->fields, FIELD_EXPECT);
-    return expect.n == 0 || slice_eq_nocase(expect, SLICE("100-continue"));
+    for (uint32_t i = 0; i < r->fields.n; i++) {
+        const struct field *f = &r->fields.v[i];
+        if (f->id == FIELD_EXPECT && !slice_eq_nocase(f->value, SLICE("100-continue")))
+            return false;
+    }
+    return true;
 }
 
 static int check(const struct config *c, struct exchange *x)
@@ -39,7 +46,8 @@ static int check(const struct config *c, struct exchange *x)
     return expectation_can_be_met(r) ? 0 : -E_EXPECTATION;
 }
 
-static int find_route(const struct config *c, const struct exchange *x, const struct config_route **route)
+static int find_route(const struct config *c, const struct exchange *x,
+                      const struct config_route **route)
 {
     const struct request *r = &x->request;
     const struct config_listen *listen = listener_address(x->peer->listener);
