@@ -37,6 +37,8 @@ struct config_origin {
     unsigned connections_max; /* open connections, whole process */
     int64_t keepalive_idle_ms, lifetime_ms;
     int64_t connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms;
+    size_t response_head_bytes;
+    unsigned response_field_count;
     struct slice host; /* Host to send; empty: what the client asked for */
     unsigned index;    /* position in config.origins */
 };

@@ -85,11 +85,13 @@ static const struct h1_client_ops client_ops;
 static void connect_to(struct fetch *f, const struct resolve_result *r)
 {
     const struct config_origin *config = f->origin->config;
-    struct h1_client_timeouts timeouts = {
+    struct h1_client_limits limits = {
         .connect_ms = config->connect_timeout_ms,
         .first_byte_ms = config->first_byte_timeout_ms,
         .between_bytes_ms = config->between_bytes_timeout_ms,
         .idle_ms = config->keepalive_idle_ms,
+        .head = { config->response_head_bytes, config->response_head_bytes,
+                  config->response_field_count },
     };
     union resolve_address to = r->addresses[f->address % r->count];
     bool v6 = to.any.sa_family == AF_INET6;
@@ -102,7 +104,7 @@ static void connect_to(struct fetch *f, const struct resolve_result *r)
         return;
     }
     f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4,
-                                  &timeouts, &client_ops, f, origin_hold(f->origin));
+                                  &limits, &client_ops, f, origin_hold(f->origin));
     if (f->client) {
         f->client->server = f->server;
         f->client->admitted = true;

@@ -13,8 +13,6 @@
 #include "edge/io/worker.h"
 #include "protocols/h1/print.h"
 
-#define HEAD_BLOCK_MAX (2 * H1_RESPONSE_HEAD_BYTES)
-
 static void set_timer(struct h1_client *c, int64_t after_ms)
 {
     timer_set(&c->conn.worker->wheel, &c->timer, worker_now_ms(c->conn.worker) + after_ms);
@@ -40,7 +38,7 @@ static bool append(struct h1_client *c, struct slice bytes)
     if (!c->in || c->in->size_bytes - c->end < bytes.n) {
         struct slice old = unread(c);
         size_t need = old.n + bytes.n;
-        if (need > HEAD_BLOCK_MAX) return false;
+        if (need > 2 * c->limits.head.head_bytes + WORKER_BLOCK_BYTES) return false;
         struct block *b =
             need <= WORKER_BLOCK_BYTES ? worker_block(c->conn.worker) : block_new(2 * need);
         if (!b) return false;
@@ -123,7 +121,7 @@ static const struct conn_ops conn_ops;
 static void on_timer(struct timer *t);
 
 struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to, socklen_t to_bytes,
-                                    const struct h1_client_timeouts *timeouts,
+                                    const struct h1_client_limits *limits,
                                     const struct h1_client_ops *ops, void *user, void *owner)
 {
     int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
@@ -133,10 +131,8 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
     c->ops = ops;
     c->user = user;
     c->owner = owner;
-    c->timeouts = *timeouts;
+    c->limits = *limits;
     c->opened_ms = worker_now_ms(w);
-    c->limits =
-        (struct h1_limits){ H1_RESPONSE_LINE_BYTES, H1_RESPONSE_HEAD_BYTES, H1_RESPONSE_FIELDS };
     memcpy(&c->address, to, to_bytes);
     arena_init(&c->arena, ARENA_CHUNK_BYTES);
     list_init(&c->link);
@@ -145,7 +141,7 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
     timer_init(&c->timer, on_timer);
     op_init(&c->connect_op, &c->scope, on_connect);
     op_connect(w, &c->connect_op, fd, &c->address.any, to_bytes);
-    set_timer(c, timeouts->connect_ms);
+    set_timer(c, limits->connect_ms);
     metric_add(METRIC_ORIGIN_OPENED, 1);
     metric_add(METRIC_ORIGIN_CONNECTIONS_LIVE, 1);
     return c;
@@ -156,7 +152,7 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
 static void on_request_sent(struct h1_client *c)
 {
     c->request_sent = true;
-    if (c->state == CLIENT_WAITING) set_timer(c, c->timeouts.first_byte_ms);
+    if (c->state == CLIENT_WAITING) set_timer(c, c->limits.first_byte_ms);
 }
 
 /* A request whose body fails is not whole: the connection must end so that the server sees it too.
@@ -174,7 +170,7 @@ static void send_on(struct h1_client *c)
         if (c->state == CLIENT_WAITING) fail(c, rc);
     } else if (c->state == CLIENT_WAITING) {
         if (c->request.ready)
-            set_timer(c, c->timeouts.between_bytes_ms);
+            set_timer(c, c->limits.between_bytes_ms);
         else
             timer_cancel(&c->timer); /* it is the client's turn, and has a timeout of its own */
     }
@@ -255,7 +251,7 @@ static void on_drained(struct conn *conn)
      * end. */
     h1_sender_stop(&c->request);
     c->keep_alive = false;
-    if (c->state == CLIENT_WAITING) set_timer(c, c->timeouts.between_bytes_ms);
+    if (c->state == CLIENT_WAITING) set_timer(c, c->limits.between_bytes_ms);
 }
 
 /* ---- the response's head ---- */
@@ -287,10 +283,11 @@ static void read_head(struct h1_client *c)
 {
     while (c->state == CLIENT_WAITING) {
         struct h1_response r;
-        int n = h1_parse_response(unread(c), &c->scanned, &c->limits, c->method, &c->arena, &r);
+        int n =
+            h1_parse_response(unread(c), &c->scanned, &c->limits.head, c->method, &c->arena, &r);
         if (n == 0) {
             conn_recv_once(&c->conn);
-            if (c->request_sent) set_timer(c, c->timeouts.between_bytes_ms);
+            if (c->request_sent) set_timer(c, c->limits.between_bytes_ms);
             return;
         }
         if (n > 0 && !r.interim && r.msg.status >= 200) {
@@ -368,7 +365,7 @@ void h1_client_finish(struct h1_client *c, bool whole)
     c->state = CLIENT_IDLE;
     if (reusable) {
         conn_recv_once(&c->conn);
-        set_timer(c, c->timeouts.idle_ms);
+        set_timer(c, c->limits.idle_ms);
     }
     c->ops->done(c, reusable);
 }

@@ -17,10 +17,7 @@
 #include "protocols/h1/frame.h"
 #include "protocols/h1/sender.h"
 
-#define H1_RESPONSE_LINE_BYTES (8 * 1024)
-#define H1_RESPONSE_HEAD_BYTES (64 * 1024)
-#define H1_RESPONSE_FIELDS     256
-#define H1_INTERIM_MAX         16 /* interim responses to one request */
+#define H1_INTERIM_MAX 16 /* interim responses to one request */
 
 struct h1_client;
 
@@ -42,8 +39,10 @@ struct h1_client_ops {
     void (*closed)(struct h1_client *c);
 };
 
-struct h1_client_timeouts {
+/* What a server may take of time and of memory for a response's head. */
+struct h1_client_limits {
     int64_t connect_ms, first_byte_ms, between_bytes_ms, idle_ms;
+    struct h1_limits head;
 };
 
 enum h1_client_state {
@@ -72,7 +71,7 @@ struct h1_client {
     struct op connect_op;
     struct timer timer;
     enum h1_client_state state;
-    struct h1_client_timeouts timeouts;
+    struct h1_client_limits limits;
     struct h1_sender request;
     bool request_sent;
     int64_t requested_us;
@@ -83,7 +82,6 @@ struct h1_client {
     size_t ahead_bytes;
     struct block *head_block;
     struct arena arena;
-    struct h1_limits limits;
     unsigned interims;
     bool keep_alive, was_reset, body_waiting, body_ended;
     int read_error;
@@ -99,7 +97,7 @@ struct h1_client {
 /* Begins to connect; connected is called, not from inside. NULL, with errno, where there is no
  * socket to be had. */
 struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to, socklen_t to_bytes,
-                                    const struct h1_client_timeouts *timeouts,
+                                    const struct h1_client_limits *limits,
                                     const struct h1_client_ops *ops, void *user, void *owner);
 /* Sends a request, whose body (NULL: none) it pulls and closes. On a connection that was kept:
  * false, nothing done, where the server has closed it, or has sent something, meanwhile; close it

@@ -94,7 +94,7 @@ static enum body_result wait_for_more(struct h1_client *c)
     c->body_waiting = true;
     conn_recv_into(&c->conn, c->in->data + c->end, n);
     timer_set(&c->conn.worker->wheel, &c->timer,
-              worker_now_ms(c->conn.worker) + c->timeouts.between_bytes_ms);
+              worker_now_ms(c->conn.worker) + c->limits.between_bytes_ms);
     return BODY_WAIT;
 }
 
@@ -165,7 +165,7 @@ void h1_client_open_body(struct h1_client *c, const struct h1_response *r)
     c->body = (struct body){ .ops = &body_ops };
     c->framing = r->body;
     c->left = r->body == H1_BODY_LENGTH ? (uint64_t)r->msg.length : 0;
-    if (r->body == H1_BODY_CHUNKED) h1_chunked_init(&c->chunked, &c->limits, &c->arena);
+    if (r->body == H1_BODY_CHUNKED) h1_chunked_init(&c->chunked, &c->limits.head, &c->arena);
     if (c->conn.nonempty) read_ahead(c);
 }
 
