@@ -2,7 +2,7 @@
  * The demo origin: a small keep-alive HTTP/1.1 server that does what the query tells it to, and
  * counts what it was asked. It exists for `make run` and the tests, and links nothing of Verge, so
  * that no mistake is made on both sides. One thread per connection, blocking calls, a stdio stream
- * for each direction; not meant to face the internet. `origin --help` lists what it answers.
+ * for each direction; not meant to face the internet. Its help, below, says what it answers.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -47,8 +47,7 @@ static const char help[] =
     "      length=N                               a Content-Length that may be a lie\n"
     "      cut=N rst=1 drop=1 close=1             end after N bytes, by reset, at once, in order\n"
     "  /echo          the request as JSON: line, fields, length and FNV-1a 64 of the body\n"
-    "  /count?url=U   how often U was asked for; U is percent-encoded\n"
-    "  /counts        all of them\n"
+    "  /count?url=U   how often U, percent-encoded, was asked for; /counts: all of them\n"
     "\n"
     "Every 16 bytes of a pattern are their own offset: 15 hex digits and a newline.\n";
 
@@ -61,8 +60,9 @@ static const char demo_text[] = "Two hundred milliseconds away, and fresh for a 
  * a name, a mark and a value, and an empty one at the end.
  */
 struct request {
-    FILE *in, *out;        /* the connection's */
-    char head[HEAD_BYTES]; /* what follows points into it */
+    FILE *in, *out;         /* the connection's */
+    char head[HEAD_BYTES];  /* the three below point into it */
+    char parts[HEAD_BYTES]; /* the target once more, to be taken apart */
     char *method, *target;
     const char *fields;
     bool keep_alive, takes_chunks;
@@ -184,10 +184,7 @@ static void count_url(const char *url)
 {
     pthread_mutex_lock(&counts_lock);
     struct url_count *c = slot_of(url);
-    if (!c->url && urls < URLS_MAX && strlen(url) <= URL_BYTES_MAX) {
-        c->url = strdup(url);
-        urls++;
-    }
+    if (!c->url && urls < URLS_MAX && strlen(url) <= URL_BYTES_MAX) c->url = strdup(url), urls++;
     if (c->url) c->requests++;
     requests_total++;
     pthread_mutex_unlock(&counts_lock);
@@ -232,7 +229,6 @@ static bool parse_request_line(struct request *q)
     const char *connection = field(q, "Connection");
     q->takes_chunks = !strcmp(line, "HTTP/1.1");
     q->keep_alive = q->takes_chunks && strcasecmp(connection ?: "", "close");
-    *line = 0; /* what is behind the '?' of the target becomes a list, which ends here */
     return true;
 }
 
@@ -368,10 +364,7 @@ static void reply_file(struct reply *r, const char *path)
 {
     struct stat st;
     r->file = open_file(path + 1, &st);
-    if (r->file < 0) {
-        set_text(r, 404, "not found\n", "text/plain");
-        return;
-    }
+    if (r->file < 0) return set_text(r, 404, "not found\n", "text/plain");
     r->size = (uint64_t)st.st_size;
     r->type = type_of(path[strlen(path) - 1] == '/' ? ".html" : path);
     format_date(st.st_mtime, r->modified, sizeof r->modified);
@@ -379,36 +372,28 @@ static void reply_file(struct reply *r, const char *path)
     r->etag = r->file_etag;
 }
 
-static void reply_to_path(struct reply *r, const char *path, const char *query)
-{
-    if (!strcmp(path, "/demo"))
-        reply_as_told(r, demo_options), set_text(r, 200, demo_text, "text/plain");
-    else if (!strcmp(path, "/r") || !strncmp(path, "/r/", 3))
-        reply_as_told(r, query);
-    else if (root_fd < 0 && !strcmp(path, "/"))
-        set_text(r, 200, help, "text/plain");
-    else
-        reply_file(r, path);
-}
-
-/* Counting and echoing need the target whole, the others its parts. */
+/* The zeros behind the copy of the target end the list that its query becomes. */
 static void answer(struct reply *r, struct request *q)
 {
-    char *path = q->target, *query = path + strcspn(path, "?"), mark = *query;
-    *query = 0;
+    char *path = strncpy(q->parts, q->target, sizeof q->parts - 1);
+    char *query = path + strcspn(path, "?");
+    if (*query) *query++ = 0;
     bool counting = !strcmp(path, "/count") || !strcmp(path, "/counts");
-    bool echo = !strcmp(path, "/echo");
-    *query = mark;
     if (!counting) count_url(q->target);
-    if (mark && !echo) *query++ = 0;
-    if (echo)
-        reply_json(r, q, NULL);
-    else if (!decode(path, 0) || !decode(query, '&'))
+    if (!decode(path, 0) || !decode(query, '&'))
         set_text(r, 400, "a control character\n", "text/plain");
     else if (counting)
         reply_json(r, NULL, find(query, "url", '='));
+    else if (!strcmp(path, "/echo"))
+        reply_json(r, q, NULL);
+    else if (!strcmp(path, "/demo"))
+        reply_as_told(r, demo_options), set_text(r, 200, demo_text, "text/plain");
+    else if (!strcmp(path, "/r") || !strncmp(path, "/r/", 3))
+        reply_as_told(r, query);
+    else if (!strcmp(path, "/") && root_fd < 0)
+        set_text(r, 200, help, "text/plain");
     else
-        reply_to_path(r, path, query);
+        reply_file(r, path);
 }
 
 /* One range, FIRST-LAST or FIRST-, that is there; anything else is answered with the whole. */
