@@ -139,6 +139,8 @@ static void assert_text(struct slice s, const char *expected)
     assert_memory_equal(s.p, expected, s.n + 1); /* with the NUL behind it */
 }
 
+static const char fifty_x[] = "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";
+
 static void test_copies_are_terminated(void **state)
 {
     (void)state;
@@ -146,6 +148,9 @@ static void test_copies_are_terminated(void **state)
     struct slice copy = arena_copy(&arena, slice_of(text, 3));
     memset(text, 'x', sizeof text);
     assert_text(copy, "abc");
+    struct slice copies[50]; /* of all lengths, each right before the next */
+    for (size_t n = 0; n < 50; n++) copies[n] = arena_copy(&arena, slice_of(fifty_x, n));
+    for (size_t n = 0; n < 50; n++) assert_int_equal(strlen(copies[n].p), n);
     assert_text(arena_copy(&arena, SLICE("")), "");
     assert_text(arena_copy(&arena, SLICE_NONE), "");
 }

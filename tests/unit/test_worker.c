@@ -438,7 +438,7 @@ static struct note leave_note;
 
 static void on_idle(struct scope *s)
 {
-    CHECK(s->pending == 0 && !inside);
+    CHECK(s->pending == 0 && !inside && idles == 0);
     idles++;
     worker_stop(&worker);
 }
@@ -475,12 +475,12 @@ static void leave_and_enter(struct worker *w)
     scope_enter(&scope);
     scope_leave(&scope);
     scope_close(&scope);
+    leave_note = (struct note){ .run = leave_again };
+    worker_defer(w, &leave_note);
     for (int i = 0; i < 3; i++) { /* idle is on its way from the first time on */
         scope_leave(&scope);
         scope_enter(&scope);
     }
-    leave_note = (struct note){ .run = leave_again };
-    worker_defer(w, &leave_note);
 }
 
 static void test_idle_comes_once_and_only_when_all_have_left(void **state)
