@@ -306,6 +306,8 @@ static void test_failing_fails_the_readers(void **state)
     assert_int_equal(c.at, 2 * PIECE_BYTES);
     assert_int_equal(c.reader.body.error, -E_ORIGIN_RESET);
     close_client(&c);
+    object_drop(&scene.object);
+    assert_int_equal(ix.budget.used_bytes, 0); /* nor does the index hold it */
 }
 
 static void test_abort_ends_it_once(void **state)

@@ -257,6 +257,19 @@ static void test_pass_until_told_otherwise(void **state)
     expect("a", NULL, NULL, LOOKUP_VALIDATE);
 }
 
+static void test_what_is_stored_ends_the_pass(void **state)
+{
+    (void)state;
+    struct lookup_result r = look("a", NULL, NULL);
+    index_release(&ix, r.pending, now_ms + 1000);
+    forget(&r);
+    struct key key = key_of("a");
+    struct object *o = object_new(&key, &ix.budget, ix.purge_seq, WINDOW_BYTES);
+    assert_true(store(&o, &fresh, "one", 10));
+    expect("a", "X-V", "one", LOOKUP_HIT);
+    expect("a", "X-V", "two", LOOKUP_LEAD); /* other variants may be stored as well */
+}
+
 static void test_peeking_has_no_effect(void **state)
 {
     (void)state;
@@ -562,6 +575,7 @@ int main(void)
         TEST(test_validation_has_its_base),
         TEST(test_the_client_may_insist),
         TEST(test_pass_until_told_otherwise),
+        TEST(test_what_is_stored_ends_the_pass),
         TEST(test_peeking_has_no_effect),
         TEST(test_what_says_nothing_costs_nothing),
         TEST(test_variants_by_vary),

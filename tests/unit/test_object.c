@@ -290,12 +290,20 @@ static void deliver(void)
     for (int i = 0; i < CLIENTS; i++) scene.clients[i].settling = false;
 }
 
-/* Whoever joins while the start is there gets everything. */
-static void enter(struct client *c)
+/* Whoever joins while the start is there gets everything, also when it begins to read later. */
+static bool join(void)
 {
     bool joined = object_join(scene.object);
     assert_int_equal(joined, scene.object->payload->first == 0);
-    if (!joined) return;
+    return joined;
+}
+
+static void enter(struct client *c)
+{
+    if (scene.joined && random_below(2))
+        scene.joined--;
+    else if (!join())
+        return;
     uint32_t first = random_below(2) ? 0 : random_below((uint32_t)scene.length + 1);
     uint32_t n = random_below((uint32_t)scene.length - first + 1);
     open_client(c, scene.object, first, random_below(2) ? UINT64_MAX : first + n);
@@ -340,7 +348,7 @@ static void come_or_go(struct client *c)
 
 static void join_or_leave(void)
 {
-    if (random_below(2) && object_join(scene.object)) {
+    if (random_below(2) && join()) {
         scene.joined++;
     } else if (scene.joined) {
         scene.joined--;
