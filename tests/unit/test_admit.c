@@ -150,6 +150,7 @@ static const struct row {
     { { .fields = "Expect: 100-Continue\n" }, 0, "/any/*" },
     { { .fields = "Expect: the-unexpected\n" }, -E_EXPECTATION, NULL },
     { { .fields = "Expect: 100-continue, x\n" }, -E_EXPECTATION, NULL },
+    { { .fields = "Expect: 100-continue\nExpect: x\n" }, -E_EXPECTATION, NULL },
 
     /* sites and routes */
     { { .authority = "SHOP.example:8080" }, 0, "/any/*" },

@@ -101,6 +101,13 @@ static void test_reset_and_free_of_nothing(void **state)
     assert_non_null(arena_alloc(&arena, 1)); /* and it may be used again */
 }
 
+static void test_nothing_is_somewhere_too(void **state)
+{
+    (void)state;
+    assert_non_null(arena_zalloc(&arena, 0)); /* without a chunk so far */
+    assert_non_null(arena_alloc(&arena, 0));
+}
+
 /* ---- chunks that are kept for reuse ---- */
 
 static void *use_chunks_and_end(void *unused)
@@ -184,6 +191,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_new_is_a_zeroed_thing, start, stop),
         cmocka_unit_test_setup_teardown(test_reset_starts_over_in_the_first_chunk, start, stop),
         cmocka_unit_test_setup_teardown(test_reset_and_free_of_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(test_nothing_is_somewhere_too, start, stop),
         cmocka_unit_test(test_chunks_come_again),
         cmocka_unit_test_setup_teardown(test_copies_are_terminated, start, stop),
         cmocka_unit_test_setup_teardown(test_concat, start, stop),
