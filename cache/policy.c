@@ -149,11 +149,25 @@ static bool keeps_set_cookie(const struct cache_policy *p, const struct response
            !value_list_has(cc->no_cache_fields, name) && !value_list_has(cc->private_fields, name);
 }
 
-static bool varies_on_all(const struct response *res)
+/* On everything, or on what each hop writes by itself: of another request, nobody can say then that
+ * the origin would have answered it the same. */
+static bool names_unkeyed(struct slice vary)
+{
+    static const struct slice names[] = {
+        SLICE("*"),         SLICE("X-Forwarded-For"), SLICE("Forwarded"),
+        SLICE("X-Real-IP"), SLICE("Via"),             SLICE("CDN-Loop"),
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        if (value_list_has(vary, names[i])) return true;
+    }
+    return false;
+}
+
+static bool varies_on_unkeyed(const struct response *res)
 {
     for (uint32_t i = 0; i < res->fields.n; i++) {
         const struct field *f = &res->fields.v[i];
-        if (f->id == FIELD_VARY && value_list_has(f->value, SLICE("*"))) return true;
+        if (f->id == FIELD_VARY && names_unkeyed(f->value)) return true;
     }
     return false;
 }
@@ -167,7 +181,7 @@ static enum store_reason forbidden(const struct cache_policy *p, const struct re
     if (cc->flags & CC_PRIVATE) return STORE_PRIVATE;
     if (is_authorized_only(req, cc)) return STORE_AUTHORIZATION;
     if (keeps_set_cookie(p, res, cc)) return STORE_SET_COOKIE;
-    return varies_on_all(res) ? STORE_VARY_STAR : STORE_OK;
+    return varies_on_unkeyed(res) ? STORE_VARY_STAR : STORE_OK;
 }
 
 /* The first valid member of all Age lines (section 5.1); 0 where there is none. */

@@ -248,11 +248,15 @@ static void on_fill_ended(struct fill *f, int error)
     end(m);
 }
 
+/* What was asked for with a Range says nothing of the whole unless it is the whole; a part that nobody
+ * asked for, or whose length is not known, is nobody's. */
 static bool may_be_stored(const struct miss *m, const struct response *r)
 {
-    bool too_large = r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes;
-    bool endless_part = r->status == 206 && r->length < 0;
-    return m->kind != MISS_OPAQUE && m->client.method == METHOD_GET && !too_large && !endless_part;
+    bool ranged = fields_has(&m->request.fields, FIELD_RANGE);
+    if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
+    if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
+    if (r->status == 206) return ranged && r->length >= 0;
+    return !ranged || r->status == 200;
 }
 
 /* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets

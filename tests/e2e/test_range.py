@@ -152,3 +152,17 @@ def test_a_range_of_what_may_not_be_stored(origin, client):
     client.get("/")
     response = client.get("/", {"Range": "bytes=0-4"})
     assert (response.status, response.body) == (206, BODY[:5])
+
+
+def test_a_part_that_nobody_asked_for_is_for_nobody_else(origin, client):
+    part = Reply(206, {"Cache-Control": "max-age=60", "ETag": ETAG, "Content-Range": "bytes 0-0/4"}, b"b")
+    origin.on("/", part, fresh(b"body"))
+    assert not client.get("/").stored
+    assert (client.get("/").status, client.get("/").body) == (200, b"body")
+
+
+@pytest.mark.parametrize("status", [400, 404, 410, 416, 500])
+def test_an_answer_to_a_range_says_nothing_of_the_whole(origin, client, status):
+    origin.on("/", Reply(status, {"Cache-Control": "max-age=60"}), fresh(b"body"))
+    assert not client.get("/", {"Range": "bytes=zz"}).stored
+    assert client.get("/").body == b"body"

@@ -107,3 +107,12 @@ def test_an_uncacheable_variant_leaves_the_other(origin, client):
     client.get("/")
     assert client.get("/", {"X-Kind": "a"}).body == b"mine"
     assert client.get("/").hit
+
+
+@pytest.mark.parametrize("name", ["X-Forwarded-For", "forwarded", "X-Real-IP", "Via", "CDN-Loop"])
+def test_what_the_node_writes_itself_is_in_no_key(origin, client, name):
+    """The origin sees it for every client, the client sends none."""
+    origin.on("/", fresh(headers={"Vary": f"Accept, {name}"}))
+    assert not client.get("/").stored
+    client.get("/")
+    assert origin.count("/") == 2
