@@ -140,6 +140,7 @@ void node_abort(struct node *n)
 
 void node_join(struct node *n)
 {
+    for (unsigned i = 0; i < n->edge_count; i++) worker_wait(&n->edges[i].worker);
     for (unsigned i = 0; i < n->edge_count; i++) worker_join(&n->edges[i].worker);
 }
 

@@ -111,7 +111,6 @@ void worker_post(struct worker *to, struct note *n)
         worker_defer(to, n);
         return;
     }
-    atomic_fetch_add_explicit(&to->posting, 1, memory_order_relaxed);
     struct note *head = atomic_load_explicit(&to->mailbox, memory_order_relaxed);
     do {
         n->next = head;
@@ -121,7 +120,6 @@ void worker_post(struct worker *to, struct note *n)
     uint64_t one = 1;
     while (!head && write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) {
     }
-    atomic_fetch_sub_explicit(&to->posting, 1, memory_order_release);
 }
 
 static void collect_mail(struct worker *w)
@@ -270,12 +268,9 @@ static int open_all(struct worker *w)
 
 static void close_all(struct worker *w)
 {
-    /* The last note may have come and run before its poster got to the bell. */
-    while (atomic_load_explicit(&w->posting, memory_order_acquire)) sched_yield();
     io_uring_free_buf_ring(&w->ring, w->buffers, BUFFER_COUNT, WORKER_BUFFER_GROUP);
     io_uring_queue_exit(&w->ring);
     munmap(w->buffer_memory, (size_t)BUFFER_COUNT * BUFFER_BYTES);
-    close(w->bell_fd);
     free(w->seen);
     free(w->reaped);
     while (w->free_block_count) block_release(w->free_blocks[--w->free_block_count]);
@@ -323,9 +318,16 @@ void worker_stop(struct worker *w)
     w->stopping = true;
 }
 
+void worker_wait(struct worker *w)
+{
+    if (!w->joined) pthread_join(w->thread, NULL);
+    w->joined = true;
+}
+
 void worker_join(struct worker *w)
 {
-    pthread_join(w->thread, NULL);
+    worker_wait(w);
+    close(w->bell_fd);
 }
 
 /* ---- blocks ---- */

@@ -35,7 +35,6 @@ struct worker {
 
     struct note *deferred, **deferred_end; /* own worker's */
     _Atomic(struct note *) mailbox;        /* everybody's, newest first */
-    atomic_uint posting;                   /* threads that may still ring */
     int bell_fd;                           /* eventfd: rings when the mailbox was empty */
     uint64_t bell_value;
     struct op bell_op;
@@ -45,7 +44,7 @@ struct worker {
     unsigned free_block_count;
 
     pthread_t thread;
-    bool stopping;
+    bool stopping, joined;
 };
 
 /* Probes the kernel. 0, or -E_SYSTEM after one sentence on what to do was written to standard
@@ -60,7 +59,9 @@ void worker_init(struct worker *w, unsigned index);
 int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w));
 /* Ends the loop after this turn; from the worker's own thread. */
 void worker_stop(struct worker *w);
-/* Waits for the thread and frees what worker_start made. */
+/* Waits for the thread. Notes may still be posted to the worker: nobody runs them any more. */
+void worker_wait(struct worker *w);
+/* The same, and frees what worker_start made. Nobody may post to it from now on. */
 void worker_join(struct worker *w);
 /* The worker of the calling thread; NULL on any other thread. */
 struct worker *worker_self(void);
