@@ -12,10 +12,21 @@ void parts_key(const struct key *key, struct arena *a, struct key *out)
     out->hash = key_hash(out->text);
 }
 
+static bool part_told(const struct response *r, struct content_range *out)
+{
+    struct slice value = fields_value(&r->fields, FIELD_CONTENT_RANGE);
+    return value.n && content_range_parse(value, out) && out->first >= 0 && out->length >= 0;
+}
+
 static bool part_of(const struct object *o, struct content_range *out)
 {
-    struct slice value = fields_value(&o->head.fields, FIELD_CONTENT_RANGE);
-    return value.n && content_range_parse(value, out) && out->first >= 0 && out->length >= 0;
+    return part_told(&o->head, out);
+}
+
+bool parts_accepts(const struct response *r)
+{
+    struct content_range part;
+    return part_told(r, &part) && r->length == part.last - part.first + 1;
 }
 
 /* ---- finding ---- */
@@ -53,6 +64,12 @@ static bool fit_together(const struct object *a, const struct content_range *in_
     if (!etag_of(&a->head.fields, &one) || !etag_of(&b->head.fields, &other)) return false;
     if (!etag_equal_strong(one, other) || in_a->length != in_b->length) return false;
     return in_a->first <= in_b->last + 1 && in_b->first <= in_a->last + 1;
+}
+
+static uint64_t bytes_together(const struct content_range *a, const struct content_range *b)
+{
+    int64_t first = a->first < b->first ? a->first : b->first;
+    return (uint64_t)((a->last > b->last ? a->last : b->last) - first + 1);
 }
 
 /* The bytes [first, end) of the representation, by reference. */
@@ -113,7 +130,8 @@ static struct object *put_together(const struct piece *old, const struct piece *
 }
 
 void parts_store(struct index *ix, const struct key *key, struct object *o,
-                 const struct request *req, struct scope *scope, struct arena *a)
+                 const struct request *req, size_t object_max_bytes, struct scope *scope,
+                 struct arena *a)
 {
     struct key own;
     struct piece new = { .object = o }, old = { 0 };
@@ -122,7 +140,8 @@ void parts_store(struct index *ix, const struct key *key, struct object *o,
     parts_key(key, a, &own);
     old.object = index_peek(ix, &own, req, a);
     bool fits = old.object && part_of(old.object, &old.range) &&
-                fit_together(old.object, &old.range, o, &new.range);
+                fit_together(old.object, &old.range, o, &new.range) &&
+                bytes_together(&old.range, &new.range) <= object_max_bytes;
     struct piece nothing = { o, { new.range.first, new.range.first - 1, new.range.length } };
     struct object *stored = put_together(fits ? &old : &nothing, &new, &own, key, scope, a);
     index_publish(ix, stored);

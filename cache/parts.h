@@ -18,8 +18,12 @@ void parts_key(const struct key *key, struct arena *a, struct key *out);
 struct object *parts_find(struct index *ix, const struct key *key,
                           const struct cache_policy *policy, const struct request *req,
                           int64_t now_ms, struct arena *a, struct content_range *part);
-/* Takes up a COMPLETE 206 object that may be stored, for the request it answered. */
+/* Is a 206 of one part, and are its place and its length known? No other can be stored. */
+bool parts_accepts(const struct response *r);
+/* Takes up a COMPLETE 206 object that may be stored, for the request it answered. Together with
+ * what is there it may have object_max_bytes at most. */
 void parts_store(struct index *ix, const struct key *key, struct object *o,
-                 const struct request *req, struct scope *scope, struct arena *a);
+                 const struct request *req, size_t object_max_bytes, struct scope *scope,
+                 struct arena *a);
 
 #endif

@@ -87,6 +87,7 @@ void config_drop(struct config **c)
     unsigned before = atomic_fetch_sub_explicit(&old->references, 1, memory_order_acq_rel);
     CHECK(before > 0);
     if (before > 1) return;
+    for (size_t i = 0; i < old->certificate_count; i++) tls_context_drop(&old->certificates[i]);
     arena_free(&old->arena);
     free(old);
 }

@@ -14,11 +14,13 @@
 
 #include "cache/key.h"
 #include "cache/policy.h"
+#include "edge/io/tls.h"
 #include "protocols/http/limits.h"
 
 struct config_listen {
     struct sockaddr_storage address;
     socklen_t address_bytes;
+    bool tls;
     struct slice text; /* as written, for messages */
 };
 
@@ -69,6 +71,7 @@ struct config_site {
     size_t host_count;
     const struct config_listen *listens;
     size_t listen_count;
+    struct tls_context *certificate; /* the generation's; NULL: none */
     const struct config_route *routes;
     size_t route_count;
     unsigned index;
@@ -104,6 +107,8 @@ struct config {
     const struct config_site *sites;
     size_t site_count;
     size_t route_total;
+    struct tls_context **certificates; /* held, of all sites */
+    size_t certificate_count;
     const struct config_listen *listens; /* distinct, over all sites */
     size_t listen_count;
     const struct config_hosts *hosts;  /* for config_find_site: one table for each of listens */

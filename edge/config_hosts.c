@@ -118,12 +118,28 @@ static size_t listener_index(const struct config *c, const struct config_listen 
     return i;
 }
 
+/* Before it has said whom it wants, a client must be spoken to in one way. */
+static void check_same(struct config_builder *b, const struct config_listen *known,
+                       const struct config_listen *listen, const struct config_site *site)
+{
+    if (known->tls == listen->tls) return;
+    conf_fail(&b->report, b->sites[site->index].item->name.at,
+              known->tls ? "add \"tls\" to its listen" : "take \"tls\" from its listen",
+              "this site listens on %.*s %s TLS, another one %s", CONF_SHOWN(listen->text),
+              listen->tls ? "with" : "without", listen->tls ? "without" : "with");
+}
+
 static void gather_listens(struct config_builder *b, const struct config_site *site)
 {
     struct config *c = b->config;
     for (size_t i = 0; i < site->listen_count; i++) {
         const struct config_listen *listen = &site->listens[i];
-        if (!listen->address_bytes || listener_index(c, listen) < c->listen_count) continue;
+        if (!listen->address_bytes) continue;
+        size_t known = listener_index(c, listen);
+        if (known < c->listen_count) {
+            check_same(b, &c->listens[known], listen, site);
+            continue;
+        }
         struct config_listen *all = config_room(b, c->listens, c->listen_count, sizeof *all);
         all[c->listen_count++] = *listen;
         c->listens = all;

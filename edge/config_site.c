@@ -30,6 +30,10 @@ void config_apply_site_listen(struct config_builder *b, const struct config_dire
     struct config_site *site = &((struct config_site_build *)target)->site;
     struct config_listen listen;
     config_take_listen(b, &item->args[0], &listen);
+    listen.tls = item->arg_count == 2 && slice_eq(item->args[1].text, SLICE("tls"));
+    if (item->arg_count == 2 && !listen.tls)
+        conf_fail(&b->report, item->args[1].at, "did you mean \"tls\"?",
+                  "\"%.*s\" is nothing a listener knows", CONF_SHOWN(item->args[1].text));
     for (size_t i = 0; listen.address_bytes && i < site->listen_count; i++) {
         if (config_listen_eq(&site->listens[i], &listen))
             conf_fail(&b->report, item->args[0].at, NULL, "this site listens there already");
@@ -38,6 +42,50 @@ void config_apply_site_listen(struct config_builder *b, const struct config_dire
         config_room(b, site->listens, site->listen_count, sizeof listen);
     listens[site->listen_count++] = listen;
     site->listens = listens;
+}
+
+static struct tls_context *load_certificate(struct config_builder *b,
+                                            const struct config_site *site,
+                                            const struct conf_item *item)
+{
+    const struct conf_word *w = &item->args[0];
+    if (item->arg_count == 1 && slice_eq(w->text, SLICE("self_signed")))
+        return tls_context_self_signed(site->hosts, site->host_count);
+    if (item->arg_count == 1) {
+        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
+        return NULL;
+    }
+    const char *why;
+    struct tls_context *c = tls_context_load(w->text.p, item->args[1].text.p, &why);
+    if (!c) conf_fail(&b->report, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), why);
+    return c;
+}
+
+void config_apply_certificate(struct config_builder *b, const struct config_directive *d,
+                              const struct conf_item *item, void *target)
+{
+    (void)d;
+    struct config *c = b->config;
+    struct config_site *site = &((struct config_site_build *)target)->site;
+    site->certificate = load_certificate(b, site, item);
+    if (!site->certificate) {
+        b->doubtful |= CONTEXT_SITE; /* so that it is not missed as well */
+        return;
+    }
+    c->certificates =
+        config_room(b, c->certificates, c->certificate_count, sizeof *c->certificates);
+    c->certificates[c->certificate_count++] = site->certificate;
+}
+
+static void check_certificate(struct config_builder *b, const struct config_site *site,
+                              const struct conf_item *item)
+{
+    bool tls = false;
+    for (size_t i = 0; i < site->listen_count; i++) tls |= site->listens[i].tls;
+    if (!tls || site->certificate || b->doubtful & CONTEXT_SITE) return;
+    conf_fail(&b->report, item->name.at,
+              "add \"certificate FILE KEY;\" or \"certificate self_signed;\"",
+              "this site listens with TLS and has no certificate");
 }
 
 /* NULL, or what is wrong with it. */
@@ -83,6 +131,7 @@ void config_apply_site(struct config_builder *b, const struct config_directive *
     struct config_site_build build = { .item = item, .site.index = (unsigned)c->site_count };
     read_hosts(b, item, &build.site);
     config_build_block(b, CONTEXT_SITE, item, &build);
+    check_certificate(b, &build.site, item);
     b->sites = config_room(b, b->sites, c->site_count, sizeof build);
     b->sites[c->site_count++] = build;
 }

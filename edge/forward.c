@@ -79,6 +79,14 @@ static bool passes(const struct build *b, enum fate fate)
     return true;
 }
 
+/* X-Forwarded-Port, -Prefix and so on: no key has them, and origins build links of them. */
+static bool is_claim(const struct build *b, const struct field *f)
+{
+    struct slice prefix = SLICE("X-Forwarded-");
+    return !b->trusted && f->id == FIELD_OTHER && f->name.n > prefix.n &&
+           slice_eq_nocase(slice_of(f->name.p, prefix.n), prefix);
+}
+
 /* The list gets room for every line that may come, so that it does not move. */
 static void copy_fields(struct build *b)
 {
@@ -87,7 +95,7 @@ static void copy_fields(struct build *b)
     *b->out = (struct fields){ arena_alloc(b->arena, cap * sizeof *b->out->v), 0, cap };
     for (uint32_t i = 0; i < from->n; i++) {
         enum field_id id = from->v[i].id;
-        if (!passes(b, treatments[id].fate)) continue;
+        if (!passes(b, treatments[id].fate) || is_claim(b, &from->v[i])) continue;
         enum place place = treatments[id].place;
         if (place && b->places[place].lines++) continue;
         b->places[place].at = b->out->n;

@@ -185,7 +185,7 @@ struct listener {
     struct op accept;
     struct timer retry;
     int fd;
-    bool admin, closed;
+    bool admin, tls, closed;
     bool failing; /* the last accept did, which was logged */
     struct door doors[ADMISSION_COUNT];
     char text[];
@@ -216,6 +216,37 @@ static bool read_peer(int fd, struct peer *out)
     return true;
 }
 
+static struct tls_context *first_certificate(const struct listener *l)
+{
+    const struct config *c = l->owner->edge->config;
+    for (size_t i = 0; i < c->site_count; i++) {
+        const struct config_site *site = &c->sites[i];
+        for (size_t k = 0; site->certificate && k < site->listen_count; k++) {
+            if (same_address(&site->listens[k], &l->address)) return site->certificate;
+        }
+    }
+    return NULL;
+}
+
+/* A client that names nobody gets the listener's first certificate, as one that connects to an
+ * address does. */
+static struct tls_context *choose_certificate(const void *door, struct slice host)
+{
+    const struct listener *l = ((const struct door *)door)->listener;
+    const struct config_site *site = config_find_site(l->owner->edge->config, &l->address, host);
+    if (host.n == 0) return first_certificate(l);
+    return site ? site->certificate : NULL;
+}
+
+/* False where it should be encrypted and cannot be. */
+static bool open_session(const struct listener *l, struct peer *peer, struct tls **tls)
+{
+    struct tls_context *first = l->tls ? first_certificate(l) : NULL;
+    peer->secure = l->tls;
+    *tls = first ? tls_accept(first, choose_certificate, peer->listener) : NULL;
+    return *tls || !l->tls;
+}
+
 static enum admission admit(const struct listener *l, const struct peer *peer)
 {
     struct edge *e = l->owner->edge;
@@ -239,9 +270,15 @@ static void take_connection(struct listener *l, int fd)
         close(fd);
         return;
     }
+    struct tls *tls;
     peer.listener = &l->doors[admission];
     scope_enter(&l->scope);
-    h1_server_start(l->admin ? &e->admin : &e->sites, fd, &peer, refused ? -E_CONN_LIMIT : 0);
+    if (!open_session(l, &peer, &tls)) {
+        close(fd);
+        listener_leave(&peer);
+        return;
+    }
+    h1_server_start(l->admin ? &e->admin : &e->sites, fd, &peer, tls, refused ? -E_CONN_LIMIT : 0);
 }
 
 void listener_leave(const struct peer *peer)
@@ -346,6 +383,14 @@ static bool is_admin(const struct config *c, const struct config_listen *address
     return c->admin.enabled && same_address(&c->admin.listen, address);
 }
 
+static bool is_tls(const struct config *c, const struct config_listen *address)
+{
+    for (size_t i = 0; i < c->listen_count; i++) {
+        if (same_address(&c->listens[i], address)) return c->listens[i].tls;
+    }
+    return false;
+}
+
 void listeners_configure(struct listeners *l, struct listen_sockets *sockets)
 {
     const struct config *c = l->edge->config;
@@ -357,6 +402,7 @@ void listeners_configure(struct listeners *l, struct listen_sockets *sockets)
     list_each_safe (link, &l->open) {
         struct listener *one = container_of(link, struct listener, link);
         one->admin = is_admin(c, &one->address);
+        one->tls = is_tls(c, &one->address);
         if (!listen_is_named(c, &one->address)) listener_close(one);
     }
 }

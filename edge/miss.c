@@ -175,6 +175,9 @@ static void prepare(struct miss *m, const struct miss_order *order)
     };
     forward_request(&forward, &m->client, &m->arena, &m->request);
     if (m->base) make_conditional(m);
+    if (!order->background) return;
+    fields_remove(&m->request.fields, FIELD_CACHE_CONTROL);
+    fields_remove(&m->request.fields, FIELD_PRAGMA);
 }
 
 void miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch)
@@ -243,19 +246,20 @@ static void on_fill_ended(struct fill *f, int error)
 {
     struct miss *m = container_of(f, struct miss, fill);
     if (m->is_part && f->stored && !error) {
-        parts_store(index_of(m), &m->key, m->object, &m->client, &m->scope, &m->arena);
+        parts_store(index_of(m), &m->key, m->object, &m->client, m->config->cache.object_max_bytes,
+                    &m->scope, &m->arena);
     }
     end(m);
 }
 
-/* What was asked for with a Range says nothing of the whole unless it is the whole; a part that nobody
- * asked for, or whose length is not known, is nobody's. */
+/* What was asked for with a Range says nothing of the whole unless it is the whole; a part that
+ * nobody asked for, or whose length is not known, is nobody's. */
 static bool may_be_stored(const struct miss *m, const struct response *r)
 {
     bool ranged = fields_has(&m->request.fields, FIELD_RANGE);
     if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
     if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
-    if (r->status == 206) return ranged && r->length >= 0;
+    if (r->status == 206) return ranged && parts_accepts(r);
     return !ranged || r->status == 200;
 }
 
@@ -286,14 +290,15 @@ static void prepare_stored(struct miss *m, struct response *r)
 
 /* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken
  * it. */
-static void publish(struct miss *m, struct response *r, const struct freshness *fresh, bool *stored)
+static void publish(struct miss *m, struct response *r, const struct freshness *fresh, bool *stored,
+                    bool *kept)
 {
     struct slice vary, vary_key;
     vary_of(m, r, &vary, &vary_key);
-    object_set_head(m->object, r, fresh, vary, vary_key, *stored);
+    object_set_head(m->object, r, fresh, vary, vary_key, *kept);
     m->is_part = *stored && r->status == 206;
     if (*stored && !m->is_part && !index_publish(index_of(m), m->object)) {
-        *stored = false;
+        *stored = *kept = false;
         object_stop_retaining(m->object, 2 * m->config->cache.object_max_bytes);
     }
 }
@@ -308,10 +313,27 @@ static void tell_reason(struct miss *m, enum store_reason reason, bool stored)
                                             : "too_large";
 }
 
-static void release(struct miss *m)
+static bool is_server_error(int status)
+{
+    return status == 500 || (status >= 502 && status <= 504);
+}
+
+/* That its responses are not shared is remembered, but not of an origin in trouble: those who ask
+ * meanwhile must not ask it all at once. */
+static void release(struct miss *m, int status)
 {
     int64_t until_ms = m->edge->worker.wall_ms + m->config->cache.uncacheable_ms;
-    if (m->kind == MISS_SHARED) index_release(index_of(m), m->object, until_ms);
+    if (m->kind != MISS_SHARED) return;
+    index_release(index_of(m), m->object, is_server_error(status) ? 0 : until_ms);
+}
+
+/* An error that nothing forbids to share is given to all who wait for it, though it is fresh for
+ * nobody else. */
+static bool is_shared_error(const struct miss *m, const struct response *r,
+                            enum store_reason reason)
+{
+    return m->kind == MISS_SHARED && reason == STORE_NO_FRESHNESS && is_server_error(r->status) &&
+           r->length >= 0 && (uint64_t)r->length <= m->config->cache.window_bytes;
 }
 
 static void use_response(struct miss *m, const struct h1_response *from, struct body *body)
@@ -320,15 +342,16 @@ static void use_response(struct miss *m, const struct h1_response *from, struct 
     struct freshness fresh;
     enum store_reason reason = judge(m, &r, &fresh);
     bool stored = reason == STORE_OK && may_be_stored(m, &r);
+    bool kept = stored || is_shared_error(m, &r, reason);
     if (stored)
         prepare_stored(m, &r);
     else if (m->route->cache.surrogate_control)
         fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
     sign(m, &r, from->version);
-    if (!stored) release(m);
-    publish(m, &r, &fresh, &stored);
+    if (!stored) release(m, r.status);
+    publish(m, &r, &fresh, &stored, &kept);
     tell_reason(m, reason, stored);
-    fill_start(&m->fill, index_of(m), m->object, stored, body, m->config->cache.object_max_bytes,
+    fill_start(&m->fill, index_of(m), m->object, kept, body, m->config->cache.object_max_bytes,
                &m->scope, on_fill_ended);
 }
 
@@ -426,11 +449,6 @@ static void invalidate(struct miss *m, const struct response *r)
 }
 
 /* ---- what the fetch says ---- */
-
-static bool is_server_error(int status)
-{
-    return status == 500 || (status >= 502 && status <= 504);
-}
 
 /* A 304 that does not select what was to be validated: asked again, for all of it. */
 static void ask_without_conditions(struct miss *m, struct body *body)

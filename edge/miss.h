@@ -48,6 +48,7 @@ struct miss_order {
     struct object *base;       /* stored, to be validated; NULL: none. A reference is taken */
     struct body *request_body; /* only with MISS_OPAQUE. Closed when the miss ends or is left */
     bool te_trailers;
+    bool background; /* nobody waits: what the client demands of caches does not count */
 };
 
 /* Starts. watch may be NULL. */

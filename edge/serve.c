@@ -238,6 +238,7 @@ static void refresh(struct serve *s, struct lookup_result *found)
     get.method = METHOD_GET;
     get.method_text = SLICE("GET");
     order.request = &get;
+    order.background = true;
     if (object_state(found->object) == OBJECT_COMPLETE) order.base = found->object;
     miss_start(s->edge, &order, NULL);
 }

@@ -44,7 +44,7 @@ static struct arena_chunk *get_chunk(size_t size_bytes)
 
 static void put_chunk(struct arena_chunk *c)
 {
-    if (c->size_bytes != ARENA_CHUNK_BYTES || spare_count >= SPARE_MAX) {
+    if (c->size_bytes != ARENA_CHUNK_BYTES || spare_count == SPARE_MAX) {
         free(c);
         return;
     }

@@ -9,6 +9,7 @@
 #include "edge/base/check.h"
 #include "edge/base/list.h"
 #include "edge/base/mem.h"
+#include "edge/io/tls.h"
 #include "edge/io/worker.h"
 
 struct conn_out {
@@ -33,6 +34,11 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
     *c = (struct conn){ .worker = w, .scope = scope, .ops = ops, .fd = fd };
     op_init(&c->recv_op, scope, on_recv);
     op_init(&c->send_op, scope, on_send);
+}
+
+void conn_use_tls(struct conn *c, struct tls *tls)
+{
+    c->tls = tls;
 }
 
 /* ---- receiving ---- */
@@ -100,6 +106,21 @@ static bool try_again(int result)
     return result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
 }
 
+/* Each piece of plaintext as if it had come that way. The session may have something to say to any
+ * of it. */
+static void decrypt(struct conn *c, struct slice ciphertext)
+{
+    char plain[TLS_RECORD_BYTES];
+    int n = TLS_MORE;
+    tls_feed(c->tls, ciphertext);
+    while (!c->scope->closing && (n = tls_read(c->tls, plain, sizeof plain)) > 0) {
+        c->ops->data(c, slice_of(plain, (size_t)n));
+    }
+    if (c->scope->closing) return;
+    conn_flush(c);
+    if (n < 0) end_reading(c, n == TLS_FAILED);
+}
+
 static void on_recv(struct op *op, const struct op_result *r)
 {
     struct conn *c = container_of(op, struct conn, recv_op);
@@ -107,7 +128,10 @@ static void on_recv(struct op *op, const struct op_result *r)
         c->received_bytes += (uint64_t)r->result;
         if (!c->multishot) c->reading = false;
         c->nonempty = r->nonempty;
-        c->ops->data(c, r->data);
+        if (c->tls)
+            decrypt(c, r->data);
+        else
+            c->ops->data(c, r->data);
     } else if (!try_again(r->result)) {
         end_reading(c, r->result < 0);
         return;
@@ -156,7 +180,7 @@ bool conn_has_room(const struct conn *c)
 
 size_t conn_queued_bytes(const struct conn *c)
 {
-    return c->out ? c->out->queued_bytes : 0;
+    return (c->out ? c->out->queued_bytes : 0) + (c->tls ? tls_output_bytes(c->tls) : 0);
 }
 
 /* The last span grows if it ends where the new bytes begin and is not being sent: what a send was
@@ -182,6 +206,7 @@ char *conn_reserve(struct conn *c, size_t n)
 
 void conn_commit(struct conn *c, size_t n)
 {
+    if (n == 0) return;
     struct conn_out *out = c->out;
     if (extends_last(out)) {
         out->spans[out->count - 1].n += (uint32_t)n;
@@ -224,9 +249,55 @@ static unsigned fill_iov(struct conn_out *out)
     return n;
 }
 
+/* Forgets n bytes at the front of the queue. */
+static void drop_front(struct conn *c, size_t n)
+{
+    struct conn_out *out = c->out;
+    unsigned gone = 0;
+    out->queued_bytes -= n;
+    while (gone < out->count && n >= out->spans[gone].n) {
+        n -= out->spans[gone].n;
+        worker_block_put(c->worker, &out->spans[gone++].block);
+    }
+    out->count -= gone;
+    memmove(out->spans, out->spans + gone, out->count * sizeof out->spans[0]);
+    if (n) {
+        out->spans[0].at += (uint32_t)n;
+        out->spans[0].n -= (uint32_t)n;
+    }
+}
+
+/* As much as one send takes; nothing while the handshake is under way. A session that fails ends
+ * its connection, which the receive will notice. */
+static void encrypt(struct conn *c)
+{
+    while (c->out && c->out->count && tls_output_bytes(c->tls) < TLS_OUTPUT_BYTES) {
+        ssize_t n = tls_write(c->tls, span_slice(&c->out->spans[0]));
+        if (n < 0) shutdown(c->fd, SHUT_RDWR);
+        if (n <= 0) return;
+        drop_front(c, (size_t)n);
+    }
+}
+
+static void flush_tls(struct conn *c)
+{
+    if (c->out && c->out->sending) return;
+    encrypt(c);
+    if (tls_output_bytes(c->tls) == 0) return;
+    struct conn_out *out = out_of(c);
+    out->sending = true;
+    out->in_flight = 0; /* what is in flight is no span */
+    struct slice bytes = tls_output(c->tls);
+    op_send(c->worker, &c->send_op, c->fd, bytes.p, bytes.n);
+}
+
 void conn_flush(struct conn *c)
 {
     struct conn_out *out = c->out;
+    if (c->tls) {
+        flush_tls(c);
+        return;
+    }
     if (!out || out->sending || out->count == 0) return;
     out->sending = true;
     unsigned n = out->in_flight = fill_iov(out);
@@ -238,22 +309,21 @@ void conn_flush(struct conn *c)
     op_sendmsg(c->worker, &c->send_op, c->fd, &out->message);
 }
 
-static void drop_sent(struct conn *c, size_t sent)
+static void sent(struct conn *c, size_t n)
 {
-    struct conn_out *out = c->out;
-    unsigned gone = 0;
-    c->sent_bytes += sent;
-    out->queued_bytes -= sent;
-    while (gone < out->count && sent >= out->spans[gone].n) {
-        sent -= out->spans[gone].n;
-        worker_block_put(c->worker, &out->spans[gone++].block);
-    }
-    out->count -= gone;
-    memmove(out->spans, out->spans + gone, out->count * sizeof out->spans[0]);
-    if (sent) {
-        out->spans[0].at += (uint32_t)sent;
-        out->spans[0].n -= (uint32_t)sent;
-    }
+    c->sent_bytes += n;
+    if (c->tls)
+        tls_sent(c->tls, n);
+    else
+        drop_front(c, n);
+}
+
+static void all_sent(struct conn *c)
+{
+    free_out(c);
+    if (c->end_owed) shutdown(c->fd, SHUT_WR);
+    c->end_owed = false;
+    c->ops->drained(c);
 }
 
 static void on_send(struct op *op, const struct op_result *r)
@@ -261,12 +331,11 @@ static void on_send(struct op *op, const struct op_result *r)
     struct conn *c = container_of(op, struct conn, send_op);
     c->out->sending = false;
     if (r->result > 0)
-        drop_sent(c, (size_t)r->result);
+        sent(c, (size_t)r->result);
     else if (r->result != -EINTR && r->result != -EAGAIN)
         c->broken = true;
-    if (c->broken || c->out->count == 0) {
-        free_out(c);
-        c->ops->drained(c);
+    if (c->broken || conn_queued_bytes(c) == 0) {
+        all_sent(c);
     } else if (!c->scope->closing) {
         conn_flush(c);
     }
@@ -276,7 +345,12 @@ static void on_send(struct op *op, const struct op_result *r)
 
 void conn_shutdown(struct conn *c)
 {
-    shutdown(c->fd, SHUT_WR);
+    if (c->tls) tls_close(c->tls);
+    c->end_owed = conn_queued_bytes(c) > 0;
+    if (c->end_owed)
+        conn_flush(c);
+    else
+        shutdown(c->fd, SHUT_WR);
 }
 
 void conn_cancel(struct conn *c)
@@ -290,6 +364,7 @@ void conn_close(struct conn *c)
 {
     CHECK(!c->recv_op.armed && !c->send_op.armed);
     free_out(c);
+    tls_free(&c->tls);
     if (c->fd >= 0) close(c->fd);
     c->fd = -1;
 }

@@ -16,6 +16,7 @@
 
 struct conn;
 struct conn_out;
+struct tls;
 
 struct conn_ops {
     /* Bytes arrived; whatever is kept must be copied. */
@@ -34,18 +35,24 @@ struct conn {
     const struct conn_ops *ops;
     struct op recv_op, send_op;
     struct conn_out *out; /* while there is something to send */
+    struct tls *tls;      /* NULL: bytes go as they are */
     int fd;
     bool reading;    /* bytes are wanted as they come */
     bool multishot;  /* read until told otherwise, or once */
     bool read_ended; /* ended() was called */
     bool broken;     /* a send failed: nothing more can be sent */
     bool nonempty;   /* inside data(): there is more */
+    bool end_owed;   /* conn_shutdown waits for TLS's last words to be sent */
     uint64_t received_bytes, sent_bytes;
 };
 
 /* Takes the descriptor. */
 void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops,
                int fd);
+
+/* From now on what is received and sent goes through TLS, whose session it takes. Before the first
+ * byte. conn_recv_into is not for such a connection. */
+void conn_use_tls(struct conn *c, struct tls *tls);
 
 /* Bytes as they come, until conn_recv_stop; a few more may still arrive after that. */
 void conn_recv_start(struct conn *c);

@@ -320,7 +320,8 @@ void h1_service_init(struct h1_service *service, struct worker *w,
     list_init(&service->connections);
 }
 
-void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, int refuse)
+void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, struct tls *tls,
+                     int refuse)
 {
     struct h1_server *s = xcalloc(1, sizeof *s);
     struct worker *w = service->worker;
@@ -333,6 +334,7 @@ void h1_server_start(struct h1_service *service, int fd, const struct peer *peer
     arena_init(&s->x.arena, ARENA_CHUNK_BYTES);
     scope_init(&s->scope, w, on_scope_idle);
     conn_init(&s->conn, w, &s->scope, &conn_ops, fd);
+    if (tls) conn_use_tls(&s->conn, tls);
     timer_init(&s->timer, on_timer);
     list_append(&service->connections, &s->link);
     service->connection_count++;

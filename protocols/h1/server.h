@@ -7,6 +7,7 @@
 #ifndef VERGE_PROTOCOLS_H1_SERVER_H
 #define VERGE_PROTOCOLS_H1_SERVER_H
 
+#include "edge/io/tls.h"
 #include "protocols/http/exchange.h"
 #include "protocols/http/limits.h"
 
@@ -28,9 +29,11 @@ void h1_service_init(struct h1_service *service, struct worker *w,
                      const struct exchange_handler *handler, const struct http_limits *limits,
                      void (*closed)(struct h1_service *service, const struct peer *peer));
 
-/* Takes an accepted descriptor. refuse: not 0, the connection is answered with that error
+/* Takes an accepted descriptor and, where it speaks TLS, its session (else NULL). refuse: not 0,
+ * the connection is answered with that error
  * (-E_CONN_LIMIT) at once, whatever it was going to ask, and closed. */
-void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, int refuse);
+void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, struct tls *tls,
+                     int refuse);
 
 /* No further requests: idle connections close now, others after their response. */
 void h1_service_drain(struct h1_service *service);

@@ -15,15 +15,28 @@ def origin():
     assert origin.errors == [], "an answer of the origin failed, or the node sent it what is not HTTP"
 
 
+# What a client sees of these must not depend on whether there is TLS below HTTP.
+OVER_TLS = {f"test_{name}" for name in (
+    "chunked", "collapse", "conditional", "head", "hit", "http10", "interim", "keepalive",
+    "limits", "methods", "pipelining", "range", "slow_client", "upload", "vary")}
+
+
+def pytest_generate_tests(metafunc):
+    if "protocol" in metafunc.fixturenames:
+        module = metafunc.module.__name__.rpartition(".")[2]
+        protocols = ["h1", "h1-tls"] if module in OVER_TLS else ["h1"]
+        metafunc.parametrize("protocol", protocols)
+
+
 @pytest.fixture
-def start(tmp_path, origin):
+def start(tmp_path, origin, protocol):
     """Starts nodes with configurations of the test's own: start(route="ttl 200 1m;")."""
     nodes, clients = [], []
 
     def run(**options):
         directory = tmp_path / f"node{len(nodes)}"
         directory.mkdir()
-        nodes.append(Verge(directory, origin, **options))
+        nodes.append(Verge(directory, origin, tls=protocol == "h1-tls", **options))
         clients.append(Client(nodes[-1].port))
         nodes[-1].client = clients[-1]
         return nodes[-1]

@@ -161,3 +161,17 @@ def test_unsafe_methods_are_never_collapsed(origin, verge):
 
     origin.on("/", answer)
     assert in_parallel(5, post) == [b"%d" % i for i in range(5)]
+
+
+def test_an_origin_in_trouble_is_asked_once_for_all_who_wait(origin, verge):
+    gate = origin.gate()
+    error = b"HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy"
+    origin.on("/", [gate, error], fresh(b"well"))
+    connections = [verge.client.connect() for _ in range(50)]
+    for connection in connections:
+        connection.request("GET", "/")
+    origin.wait_for("/")
+    gate.set()
+    assert {connection.response().status for connection in connections} <= {503, 200}
+    assert origin.count("/") <= 2
+    assert verge.client.get("/").body == b"well"

@@ -50,13 +50,15 @@ def test_who_asked_is_told(origin, client):
     assert 'host="shop.example:8080"' in forwarded
 
 
+SPOOFED_MORE = {"X-Forwarded-Port": "666", "X-Forwarded-Prefix": "/evil"}
 SPOOFED = {"X-Forwarded-For": "6.6.6.6", "X-Forwarded-Proto": "https",
            "X-Forwarded-Host": "evil.example", "Forwarded": "for=6.6.6.6"}
 
 
 def test_what_a_stranger_claims_is_replaced(origin, client):
-    client.get("/", SPOOFED)
+    client.get("/", {**SPOOFED, **SPOOFED_MORE})
     request = origin.last()
+    assert not SPOOFED_MORE.keys() & set(request.fields.names())
     for name in SPOOFED:
         assert len(request.fields.all(name)) == 1
         assert "6.6.6.6" not in request[name] and "evil" not in request[name]

@@ -80,10 +80,11 @@ def test_the_host_is_part_of_the_key(origin, client):
     assert bodies == [b"one", b"two", b"one"]
 
 
-def test_the_default_port_is_not_part_of_the_key(origin, client):
+def test_the_default_port_is_not_part_of_the_key(origin, client, protocol):
+    port = 443 if protocol == "h1-tls" else 80
     origin.on("/", fresh())
     client.get("/", {"Host": "a.example"})
-    assert client.get("/", {"Host": "a.example:80"}).hit
+    assert client.get("/", {"Host": f"a.example:{port}"}).hit
     assert not client.get("/", {"Host": "a.example:81"}).hit
 
 

@@ -98,3 +98,12 @@ def test_an_error_does_not_throw_the_good_one_away(origin, client):
     client.get("/")
     assert client.get("/").body == b"old"
     assert origin.count("/") == 3
+
+
+def test_what_a_client_demands_of_caches_does_not_stop_a_refresh(origin, client):
+    origin.on("/", Reply(headers=SWR, body=b"old"), fresh(b"new"))
+    client.get("/")
+    outlive(1)
+    assert client.get("/", {"Cache-Control": "only-if-cached"}).body == b"old"
+    eventually(lambda: client.get("/").body == b"new", "the refresh arrives")
+    assert origin.last()["Cache-Control"] is None

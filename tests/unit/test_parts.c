@@ -97,7 +97,7 @@ static void store_of(int64_t first, int64_t last, int64_t length, const char *et
 {
     struct object *o = new_part((struct content_range){ first, last, length }, etag, 60000);
     struct request req = request_for(first, last);
-    parts_store(&ix, &key, o, &req, &scope, &arena);
+    parts_store(&ix, &key, o, &req, SIZE_MAX, &scope, &arena);
     object_drop(&o);
 }
 
@@ -226,7 +226,7 @@ static void test_only_fresh_parts_answer(void **state)
     (void)state;
     struct object *o = new_part((struct content_range){ 0, 9, LENGTH }, "\"a\"", 0);
     struct request req = request_for(0, 9);
-    parts_store(&ix, &key, o, &req, &scope, &arena);
+    parts_store(&ix, &key, o, &req, SIZE_MAX, &scope, &arena);
     object_drop(&o);
     assert_false(finds(req));
 }
@@ -298,11 +298,11 @@ static void test_what_contradicts_itself_is_not_taken(void **state)
     struct object *o = new_part(said, "\"a\"", 60000);
     struct request req = request_for(0, 99);
     o->payload->end--; /* as if a byte less had come */
-    parts_store(&ix, &key, o, &req, &scope, &arena);
+    parts_store(&ix, &key, o, &req, SIZE_MAX, &scope, &arena);
     o->payload->end++;
     object_drop(&o);
     o = new_part((struct content_range){ 0, 99, -1 }, "\"a\"", 60000); /* of unknown length */
-    parts_store(&ix, &key, o, &req, &scope, &arena);
+    parts_store(&ix, &key, o, &req, SIZE_MAX, &scope, &arena);
     object_drop(&o);
     assert_false(finds(req));
     assert_int_equal(ix.budget.used_bytes, 0);
@@ -317,7 +317,7 @@ static void test_invalidated_meanwhile(void **state)
     parts_key(&key, &arena, &own);
     assert_false(slice_eq(own.text, key.text));
     index_invalidate(&ix, &own);
-    parts_store(&ix, &key, o, &req, &scope, &arena);
+    parts_store(&ix, &key, o, &req, SIZE_MAX, &scope, &arena);
     object_drop(&o);
     assert_false(finds(req));
 }

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 import struct
 
 from .util import DEADLINE_S
@@ -56,8 +57,19 @@ class Response:
         return self.cache.get("stored", False)
 
 
+TLS_PORTS = set()  # where nodes speak TLS
+
+
+def trusting():
+    """A context that takes any certificate: whose it is, is its own scenario's business."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
 class Connection:
-    """One TCP connection. Every wait has the deadline of the harness."""
+    """One TCP connection, with TLS where the node wants it. Every wait has the harness's deadline."""
 
     def __init__(self, port, receive_buffer_bytes=None):
         self.sock = socket.socket()
@@ -66,6 +78,8 @@ class Connection:
         self.sock.settimeout(DEADLINE_S)
         self.sock.connect(("127.0.0.1", port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if port in TLS_PORTS:
+            self.sock = trusting().wrap_socket(self.sock, server_hostname="test.example")
         self.stream = Stream(self.sock)
 
     def __enter__(self):
@@ -78,7 +92,7 @@ class Connection:
         self.sock.sendall(data.encode("latin-1") if isinstance(data, str) else data)
 
     def end_sending(self):
-        self.sock.shutdown(socket.SHUT_WR)
+        socket.socket.shutdown(self.sock, socket.SHUT_WR)  # also below TLS
 
     def close(self):
         self.sock.close()

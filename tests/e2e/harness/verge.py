@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from string import Template
 
-from .client import Client
+from .client import TLS_PORTS, Client
 from .util import BUILD, DEADLINE_S, eventually, free_port
 from .wire import Truncated
 
@@ -51,9 +51,12 @@ class Verge:
     replaces the whole text; it may use the same $names.
     """
 
-    def __init__(self, directory, origin, /, config=CONFIG, **snippets):
+    def __init__(self, directory, origin, /, config=CONFIG, tls=False, **snippets):
         self.directory, self.origin, self.config = Path(directory), origin, config
         self.port, self.admin_port = free_port(), free_port()
+        self.tls = tls
+        TLS_PORTS.difference_update((self.port, self.admin_port))  # somebody else's, earlier
+        TLS_PORTS.update([self.port] if tls else [])
         self.access_log = self.directory / "access.log"
         self.error_log = self.directory / "stderr"
         self.file = self.directory / "verge.conf"
@@ -70,6 +73,9 @@ class Verge:
         names.update(snippets)
         # Twice, because a snippet may use the names as well.
         text = Template(self.config).substitute(names)
+        if self.tls:
+            text = text.replace(f"listen 127.0.0.1:{self.port};",
+                                f"listen 127.0.0.1:{self.port} tls; certificate self_signed;")
         self.file.write_text(Template(text).substitute(names))
 
     # -- the process

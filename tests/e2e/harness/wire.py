@@ -1,6 +1,7 @@
 """HTTP/1.1 as it is on the wire, read strictly. Shared by the client and the scripted origin."""
 
 import re
+import ssl
 
 TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 STATUS_LINE = re.compile(rb"HTTP/1\.([01]) ([1-5][0-9][0-9]) ([^\x00-\x08\x0a-\x1f\x7f]*)\Z")
@@ -66,7 +67,7 @@ class Stream:
         """Receives once; False at the end, however it came."""
         try:
             data = self.sock.recv(65536)
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLError):
             return False
         self.buffer += data
         return bool(data)

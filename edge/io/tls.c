@@ -1,0 +1,207 @@
+#include "edge/io/tls.h"
+
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "edge/base/check.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/io/tls_context.h"
+
+#define SMALL_RECORD_BYTES 1360        /* fits into one packet with all headers */
+#define SMALL_UNTIL_BYTES  (32 * 1024) /* of a session; from then on records are full */
+
+struct tls {
+    SSL *ssl;
+    struct slice in;
+    struct block *out, *sending; /* made, and being sent */
+    size_t out_n, sending_at, sending_n;
+    uint64_t written_bytes;
+    tls_select select;
+    const void *user;
+    bool counted;
+};
+
+/* ---- BoringSSL's view of a socket ---- */
+
+static int bio_read(BIO *bio, char *to, int room)
+{
+    struct tls *t = BIO_get_data(bio);
+    size_t n = t->in.n < (size_t)room ? t->in.n : (size_t)room;
+    BIO_clear_retry_flags(bio);
+    if (n == 0) {
+        BIO_set_retry_read(bio);
+        return -1;
+    }
+    memcpy(to, t->in.p, n);
+    t->in = slice_skip(t->in, n);
+    return (int)n;
+}
+
+static bool make_room(struct tls *t, size_t n)
+{
+    if (t->out && t->out->size_bytes - t->out_n >= n) return true;
+    size_t size = TLS_OUTPUT_BYTES / 8;
+    while (size < t->out_n + n) size *= 2;
+    struct block *b = block_new(size);
+    if (!b) return false;
+    if (t->out_n) memcpy(b->data, t->out->data, t->out_n);
+    if (t->out) block_release(t->out);
+    t->out = b;
+    return true;
+}
+
+static int bio_write(BIO *bio, const char *from, int n)
+{
+    struct tls *t = BIO_get_data(bio);
+    if (!make_room(t, (size_t)n)) return -1;
+    memcpy(t->out->data + t->out_n, from, (size_t)n);
+    t->out_n += (size_t)n;
+    return n;
+}
+
+static long bio_control(BIO *bio, int what, long number, void *pointer)
+{
+    (void)bio, (void)number, (void)pointer;
+    return what == BIO_CTRL_FLUSH;
+}
+
+static BIO_METHOD *bio_method;
+
+static void make_bio_method(void)
+{
+    bio_method = BIO_meth_new(0, "verge");
+    CHECK(bio_method);
+    BIO_meth_set_read(bio_method, bio_read);
+    BIO_meth_set_write(bio_method, bio_write);
+    BIO_meth_set_ctrl(bio_method, bio_control);
+}
+
+static BIO *bio_new(struct tls *t)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_bio_method);
+    BIO *bio = BIO_new(bio_method);
+    if (!bio) return NULL;
+    BIO_set_data(bio, t);
+    BIO_set_init(bio, 1);
+    return bio;
+}
+
+/* ---- life ---- */
+
+int tls_choose(SSL *ssl, int *alert, void *user)
+{
+    (void)user;
+    struct tls *t = SSL_get_app_data(ssl);
+    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+    struct tls_context *c = t->select(t->user, name ? slice_str(name) : SLICE_NONE);
+    if (!c) {
+        *alert = SSL_AD_UNRECOGNIZED_NAME;
+        return SSL_TLSEXT_ERR_ALERT_FATAL;
+    }
+    SSL_set_SSL_CTX(ssl, c->ssl);
+    return SSL_TLSEXT_ERR_OK;
+}
+
+struct tls *tls_accept(struct tls_context *first, tls_select select, const void *user)
+{
+    struct tls *t = xcalloc(1, sizeof *t);
+    t->select = select;
+    t->user = user;
+    t->ssl = SSL_new(first->ssl);
+    BIO *bio = t->ssl ? bio_new(t) : NULL;
+    if (!bio) {
+        tls_free(&t);
+        return NULL;
+    }
+    SSL_set_bio(t->ssl, bio, bio);
+    SSL_set_app_data(t->ssl, t);
+    SSL_set_accept_state(t->ssl);
+    SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    return t;
+}
+
+void tls_free(struct tls **free_it)
+{
+    struct tls *t = *free_it;
+    *free_it = NULL;
+    if (!t) return;
+    SSL_free(t->ssl);
+    if (t->out) block_release(t->out);
+    if (t->sending) block_release(t->sending);
+    free(t);
+}
+
+/* ---- bytes ---- */
+
+void tls_feed(struct tls *t, struct slice ciphertext)
+{
+    t->in = ciphertext;
+}
+
+static void count_handshake(struct tls *t)
+{
+    if (t->counted || SSL_in_init(t->ssl)) return;
+    t->counted = true;
+    metric_add(SSL_session_reused(t->ssl) ? METRIC_TLS_RESUMED : METRIC_TLS_FULL, 1);
+}
+
+int tls_read(struct tls *t, char *to, size_t room)
+{
+    int n = SSL_read(t->ssl, to, (int)room);
+    count_handshake(t);
+    if (n > 0) return n;
+    int why = SSL_get_error(t->ssl, n);
+    ERR_clear_error();
+    if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return TLS_MORE;
+    if (why == SSL_ERROR_ZERO_RETURN) return TLS_END;
+    if (!t->counted) metric_add(METRIC_TLS_FAILED, 1);
+    t->counted = true;
+    return TLS_FAILED;
+}
+
+ssize_t tls_write(struct tls *t, struct slice bytes)
+{
+    size_t most = t->written_bytes < SMALL_UNTIL_BYTES ? SMALL_RECORD_BYTES : TLS_RECORD_BYTES;
+    if (SSL_in_init(t->ssl) || bytes.n == 0) return 0;
+    int n = SSL_write(t->ssl, bytes.p, (int)(bytes.n < most ? bytes.n : most));
+    ERR_clear_error();
+    if (n <= 0) return -1;
+    t->written_bytes += (size_t)n;
+    return n;
+}
+
+void tls_close(struct tls *t)
+{
+    if (!SSL_in_init(t->ssl)) SSL_shutdown(t->ssl);
+    ERR_clear_error();
+}
+
+size_t tls_output_bytes(const struct tls *t)
+{
+    return t->out_n + t->sending_n - t->sending_at;
+}
+
+struct slice tls_output(struct tls *t)
+{
+    if (!t->sending) {
+        t->sending = t->out;
+        t->sending_n = t->out_n;
+        t->out = NULL;
+        t->out_n = t->sending_at = 0;
+    }
+    if (!t->sending) return SLICE_NONE;
+    return slice_of(t->sending->data + t->sending_at, t->sending_n - t->sending_at);
+}
+
+void tls_sent(struct tls *t, size_t n)
+{
+    t->sending_at += n;
+    if (t->sending_at < t->sending_n) return;
+    block_release(t->sending);
+    t->sending = NULL;
+    t->sending_at = t->sending_n = 0;
+}

@@ -1,0 +1,195 @@
+"""TLS itself: names, versions, resumption, and what goes wrong. What HTTP does over it is everybody's."""
+
+import socket
+import ssl
+import subprocess
+
+import pytest
+
+from harness import DEADLINE_S, Reply, eventually, fresh
+from harness.client import trusting
+from harness.wire import Stream
+
+NAMED = """
+    origin app { server 127.0.0.1:$origin_port; }
+    site a.example { listen 127.0.0.1:$port tls; certificate $directory/a.pem $directory/a.key;
+                     route * { origin app; } }
+    site *.b.example { listen 127.0.0.1:$port tls; certificate $directory/b.pem $directory/b.key;
+                       route * { origin app; } }
+    admin { listen 127.0.0.1:$admin_port; }
+    access_log $directory/access.log json;
+"""
+PLAIN = """
+    origin app { server 127.0.0.1:$origin_port; }
+    site * { listen 127.0.0.1:$port tls; certificate self_signed; route * { origin app; } }
+    admin { listen 127.0.0.1:$admin_port; }
+"""
+
+
+def make_certificate(directory, name, host):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={host}",
+                    "-addext", f"subjectAltName=DNS:{host}", "-keyout", directory / f"{name}.key",
+                    "-out", directory / f"{name}.pem"], check=True, capture_output=True)
+
+
+@pytest.fixture
+def named(start, tmp_path):
+    directory = tmp_path / "node0"
+    config = NAMED.replace("$directory/a", f"{tmp_path}/a").replace("$directory/b", f"{tmp_path}/b")
+    make_certificate(tmp_path, "a", "a.example")
+    make_certificate(tmp_path, "b", "*.b.example")
+    assert not directory.exists()
+    return start(config=config)
+
+
+def connect(node, name="a.example", context=None, session=None):
+    sock = socket.create_connection(("127.0.0.1", node.port), DEADLINE_S)
+    return (context or trusting()).wrap_socket(sock, server_hostname=name, session=session)
+
+
+def get(sock, host="a.example"):
+    sock.sendall(b"GET / HTTP/1.1\r\nHost: %s\r\n\r\n" % host.encode())
+    stream = Stream(sock)
+    line = stream.line()
+    return line, stream.exactly(int(stream.fields().get("Content-Length")))
+
+
+def pem(path):
+    return ssl.PEM_cert_to_DER_cert(path.read_text())
+
+
+@pytest.mark.parametrize("name, file", [
+    ("a.example", "a"), ("A.Example", "a"), ("x.b.example", "b"), ("x.y.b.example", "b"), (None, "a")])
+def test_the_name_chooses_the_certificate(named, tmp_path, name, file):
+    with connect(named, name) as sock:
+        assert sock.getpeercert(binary_form=True) == pem(tmp_path / f"{file}.pem")
+
+
+def test_a_name_nobody_has_is_refused(named):
+    with pytest.raises(ssl.SSLError, match="(?i)unrecognized.name"):
+        connect(named, "c.example")
+    assert named.metric("verge_tls_handshakes_failed_total") == 1
+
+
+def test_the_certificate_can_be_verified(origin, named, tmp_path):
+    origin.on("/", fresh(b"body"))
+    context = ssl.create_default_context(cafile=tmp_path / "a.pem")
+    with connect(named, "a.example", context) as sock:
+        assert get(sock)[1] == b"body"
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_versions(origin, start, version):
+    origin.on("/", fresh(b"body"))
+    context = trusting()
+    context.minimum_version = context.maximum_version = version
+    with connect(start(config=PLAIN), context=context) as sock:
+        assert sock.version() == version.name.replace("_", ".")
+        assert get(sock)[1] == b"body"
+
+
+def test_an_old_version_is_refused(start):
+    context = trusting()
+    context.set_ciphers("ALL:@SECLEVEL=0")
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        connect(start(config=PLAIN), context=context)
+
+
+@pytest.mark.parametrize("offered, chosen", [(["http/1.1"], "http/1.1"), (["x", "http/1.1"], "http/1.1"), ([], None)])
+def test_the_protocol_is_agreed_upon(start, offered, chosen):
+    context = trusting()
+    if offered:
+        context.set_alpn_protocols(offered)
+    else:
+        context = ssl._create_unverified_context()
+    with connect(start(config=PLAIN), context=context) as sock:
+        assert sock.selected_alpn_protocol() == chosen
+
+
+def test_a_protocol_nobody_speaks_is_refused(start):
+    context = trusting()
+    context.set_alpn_protocols(["x"])
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        connect(start(config=PLAIN), context=context)
+
+
+def test_a_session_is_resumed_whichever_worker_answers(origin, start):
+    origin.on("/", fresh(b"body"))
+    node = start(config=PLAIN)
+    context = trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with connect(node, context=context) as sock:
+        get(sock)
+        session = sock.session
+    for _ in range(10):
+        with connect(node, context=context, session=session) as sock:
+            assert sock.session_reused and get(sock)[1] == b"body"
+    assert node.metric("verge_tls_handshakes_resumed_total") == 10
+
+
+def test_the_origin_is_told_the_scheme(origin, start):
+    origin.on("/", Reply(body=b"x"))
+    with connect(start(config=PLAIN)) as sock:
+        get(sock)
+    assert origin.last()["X-Forwarded-Proto"] == "https"
+    assert "proto=https" in origin.last()["Forwarded"]
+
+
+def test_what_is_no_handshake_ends_the_connection(start):
+    node = start(config=PLAIN)
+    with socket.create_connection(("127.0.0.1", node.port), DEADLINE_S) as sock:
+        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+        assert b"HTTP" not in Stream(sock).to_end()
+    eventually(lambda: node.metric("verge_tls_handshakes_failed_total") == 1, "it is counted")
+
+
+def test_a_handshake_byte_by_byte(origin, start):
+    """Records arrive in any pieces."""
+    origin.on("/", fresh(b"body"))
+    node = start(config=PLAIN)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = trusting().wrap_bio(incoming, outgoing, server_hostname="a.example")
+    with socket.create_connection(("127.0.0.1", node.port), DEADLINE_S) as sock:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+        def push():
+            for byte in outgoing.read():
+                sock.sendall(bytes([byte]))
+
+        def step(action):
+            while True:
+                try:
+                    return action()
+                except ssl.SSLWantReadError:
+                    push()
+                    incoming.write(sock.recv(65536))
+
+        step(tls.do_handshake)
+        tls.write(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+        push()
+        assert b"200 OK" in step(lambda: tls.read(65536))
+
+
+def test_a_reload_changes_the_certificate_and_no_connection(origin, start):
+    origin.on("/", fresh(b"body"))
+    node = start(config=PLAIN)
+    with connect(node) as old:
+        get(old)
+        node.reload()
+        with connect(node) as new:
+            assert new.getpeercert(binary_form=True) != old.getpeercert(binary_form=True)
+        assert get(old)[1] == b"body"
+
+
+def test_the_end_is_said(origin, start):
+    """close_notify, so that a response that ends with the connection cannot be cut short unseen."""
+    origin.on("/", Reply(body=b"body"))
+    sock = socket.create_connection(("127.0.0.1", start(config=PLAIN).port), DEADLINE_S)
+    with trusting().wrap_socket(sock, server_hostname="a.example", suppress_ragged_eofs=False) as tls:
+        tls.sendall(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")
+        text = b""
+        while data := tls.recv(65536):
+            text += data
+        assert text.endswith(b"body")
