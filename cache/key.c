@@ -104,7 +104,7 @@ static char *put_part_lower(char *at, struct slice s)
 }
 
 /* Without a port that is empty or the scheme's default (RFC 9110 section 4.2.3). */
-static struct slice authority_normalised(struct slice scheme, struct slice authority)
+struct slice key_authority(struct slice scheme, struct slice authority)
 {
     struct slice host = authority_host(authority);
     struct slice port = slice_skip(authority, host.n);
@@ -227,7 +227,7 @@ static struct slice request_value(const struct request *req, struct slice name, 
     struct slice value = fields_joined_named(&req->fields, name, a);
     if (!value.p) return value;
     if (id == FIELD_ACCEPT_ENCODING) return accept_encoding_text(accept_encoding_parse(value));
-    if (id != FIELD_OTHER && !(field_flags(id) & FIELD_LIST)) return value;
+    if (!(field_flags(id) & FIELD_LIST)) return value;
     return normalise_list(value, a, id == FIELD_ACCEPT_LANGUAGE);
 }
 
@@ -273,7 +273,7 @@ void key_build(const struct key_policy *p, const struct request *req, struct are
     bool rewrite = p->query != KEY_QUERY_ALL || p->sort_query;
     size_t count = p->header_count + p->cookie_count;
     const struct extra *extras = count ? policy_extras(p, req, a) : NULL;
-    struct slice authority = authority_normalised(req->scheme, req->authority);
+    struct slice authority = key_authority(req->scheme, req->authority);
     out->target = rewrite ? rewrite_target(p, req->target, a) : req->target;
     char *text = arena_alloc(a, req->scheme.n + authority.n + out->target.n + 4 * PART_OVERHEAD +
                                     extras_size_bytes(extras, count));
@@ -322,8 +322,8 @@ static bool take_origin(const struct request *req, struct slice *reference)
     struct slice authority = slice_of(reference->p, slash < query ? slash : query);
     *reference = slice_skip(*reference, authority.n);
     return authority_is_valid(authority) &&
-           slice_eq_nocase(authority_normalised(req->scheme, authority),
-                           authority_normalised(req->scheme, req->authority));
+           slice_eq_nocase(key_authority(req->scheme, authority),
+                           key_authority(req->scheme, req->authority));
 }
 
 /* The target of a reference without scheme and authority, resolved against that of req (RFC 3986

@@ -41,15 +41,17 @@ void key_build(const struct key_policy *p, const struct request *req, struct are
  * Location and Content-Location name (RFC 9111 section 4.4). */
 bool key_build_reference(const struct key_policy *p, const struct request *req,
                          struct slice reference, struct arena *a, struct key *out);
+/* Without the scheme's own port, or an empty one. */
+struct slice key_authority(struct slice scheme, struct slice authority);
 /* SipHash-1-3 of any bytes with the process seed. */
 uint64_t key_hash(struct slice s);
 
 /* The secondary key (RFC 9111 section 4.1): each field name in vary (the joined Vary value) and the
- * request's value for it, length-prefixed, absent told from empty. Lists, and fields not known by
- * name, have white space and empty members normalised; Accept-Language is folded to lower case;
- * Accept-Encoding to the subset of {zstd, br, gzip} with q > 0, so the origin must be asked with
- * just that (accept_encoding_text). False where vary names "*" or holds no valid names: then no
- * other request matches. */
+ * request's value for it, length-prefixed, absent told from empty. Lists have white space and empty
+ * members normalised, and no other field, since its form is not known (section 4.1);
+ * Accept-Language is folded to lower case; Accept-Encoding to the subset of {zstd, br, gzip} with q
+ * > 0, so the origin must be asked with just that (accept_encoding_text). False where vary names
+ * "*" or holds no valid names: then no other request matches. */
 bool key_vary(struct slice vary, const struct request *req, struct arena *a, struct slice *out);
 
 #endif

@@ -1,5 +1,7 @@
 #include "edge/admit.h"
 
+#include <string.h>
+
 #include "edge/base/error.h"
 #include "edge/forward.h"
 #include "edge/listen.h"
@@ -46,14 +48,51 @@ static int check(const struct config *c, struct exchange *x)
     return expectation_can_be_met(r) ? 0 : -E_EXPECTATION;
 }
 
-static int find_route(const struct config *c, const struct exchange *x,
-                      const struct config_route **route)
+static bool is_dot(struct slice s, size_t *bytes)
+{
+    bool escaped = s.n >= 3 && slice_eq_nocase(slice_of(s.p, 3), SLICE("%2e"));
+    *bytes = escaped ? 3 : 1;
+    return escaped || (s.n && s.p[0] == '.');
+}
+
+/* How many dots a segment consists of: 1, 2, or 0 where it is an ordinary one. */
+static unsigned dots_of(struct slice segment)
+{
+    unsigned dots = 0;
+    size_t bytes;
+    while (dots < 3 && is_dot(segment, &bytes)) {
+        segment = slice_skip(segment, bytes);
+        dots++;
+    }
+    return segment.n == 0 && dots <= 2 ? dots : 0;
+}
+
+/* The path as its origin will understand it, without dot segments (RFC 3986 section 5.2.4): a route
+ * must not be chosen by
+ * "/static/../account". What is sent stays as it came. */
+static struct slice path_for_routing(struct slice path, struct arena *a)
+{
+    if (!memmem(path.p, path.n, "/.", 2) && !memmem(path.p, path.n, "/%2", 3)) return path;
+    char *out = arena_alloc(a, path.n + 1), *at = out;
+    for (struct slice rest = path; rest.n;) {
+        struct slice segment = slice_of(rest.p + 1, slice_find(slice_skip(rest, 1), '/'));
+        unsigned dots = dots_of(segment);
+        rest = slice_skip(rest, segment.n + 1);
+        if (dots == 2)
+            while (at > out && *--at != '/') continue;
+        if (dots == 0) at = mempcpy(at, segment.p - 1, segment.n + 1);
+        if (dots && rest.n == 0) *at++ = '/';
+    }
+    return slice_of(out, (size_t)(at - out));
+}
+
+static int find_route(const struct config *c, struct exchange *x, const struct config_route **route)
 {
     const struct request *r = &x->request;
     const struct config_listen *listen = listener_address(x->peer->listener);
     const struct config_site *site = config_find_site(c, listen, authority_host(r->authority));
     if (!site) return -E_NO_SITE;
-    *route = config_find_route(site, target_path(r->target));
+    *route = config_find_route(site, path_for_routing(target_path(r->target), &x->arena));
     if (!*route) return -E_NO_ROUTE;
     return r->length > (*route)->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
 }

@@ -193,7 +193,7 @@ void deliver(struct exchange *x, struct delivery *d)
         const struct field *f = &d->unstored->v[i];
         fields_add_named(&r.fields, &x->arena, f->name, f->value);
     }
-    if (d->cached) add_age(x, d, &r, &x->arena);
+    if (d->cached && r.status != 412 && r.status != 416) add_age(x, d, &r, &x->arena);
     add_cache_status(x, d, &r, &x->arena);
     if (d->route->response_header_count) {
         unfold(&r, &x->arena);

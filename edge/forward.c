@@ -6,7 +6,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-#include "edge/base/error.h"
+#include "cache/key.h"
 #include "protocols/http/accept.h"
 #include "protocols/http/value.h"
 
@@ -55,6 +55,7 @@ static const struct {
 struct build {
     const struct forward *f;
     const struct request *from;
+    struct slice authority;
     struct fields *out;
     struct arena *arena;
     struct slice peer;
@@ -162,13 +163,13 @@ static struct slice via_member(enum http_version version)
  */
 static struct slice forwarded_element(const struct build *b)
 {
-    bool v6 = slice_find(b->peer, ':') < b->peer.n, host = b->from->authority.n;
+    bool v6 = slice_find(b->peer, ':') < b->peer.n, host = b->authority.n;
     struct slice parts[] = {
         v6 ? SLICE("for=\"[") : SLICE("for="),
         b->peer,
         v6 ? SLICE("]\"") : SLICE(""),
         host ? SLICE(";host=\"") : SLICE(""),
-        b->from->authority,
+        b->authority,
         host ? SLICE("\";proto=") : SLICE(";proto="),
         b->from->scheme,
     };
@@ -206,8 +207,8 @@ static void put_lines(struct build *b)
     put_accept_encoding(b);
     put_appended(b, FIELD_VIA, via_member(b->from->version));
     put_appended(b, FIELD_X_FORWARDED_FOR, b->peer);
-    put_unless_received(b, FIELD_X_FORWARDED_PROTO, b->from->scheme);
-    put_unless_received(b, FIELD_X_FORWARDED_HOST, b->from->authority);
+    put(b, FIELD_X_FORWARDED_PROTO, b->from->scheme);
+    put_unless_received(b, FIELD_X_FORWARDED_HOST, b->authority);
     put_appended(b, FIELD_FORWARDED, forwarded_element(b));
     put_appended(b, FIELD_CDN_LOOP, slice_of(loop_member, LOOP_MEMBER_BYTES));
 }
@@ -227,8 +228,13 @@ void forward_request(const struct forward *f, const struct request *from, struct
 {
     *out = *from;
     out->target = f->target;
+    struct slice authority =
+        f->shared ? key_authority(from->scheme, from->authority) : from->authority;
+    out->authority = authority;
     if (f->route->origin->host.n) out->authority = f->route->origin->host;
-    struct build b = { .f = f, .from = from, .out = &out->fields, .arena = a };
+    struct build b = {
+        .f = f, .from = from, .authority = authority, .out = &out->fields, .arena = a
+    };
     b.peer = peer_text(f->peer, a);
     b.trusted = config_is_trusted(f->config, f->peer->address);
     copy_fields(&b);

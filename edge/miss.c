@@ -256,7 +256,7 @@ static void on_fill_ended(struct fill *f, int error)
  * nobody asked for, or whose length is not known, is nobody's. */
 static bool may_be_stored(const struct miss *m, const struct response *r)
 {
-    bool ranged = fields_has(&m->request.fields, FIELD_RANGE);
+    bool ranged = m->kind == MISS_PRIVATE && fields_has(&m->client.fields, FIELD_RANGE);
     if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
     if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
     if (r->status == 206) return ranged && parts_accepts(r);
@@ -375,7 +375,7 @@ static struct object *freshen(struct miss *m, struct object *stored, const struc
     o->shareable = reason == STORE_OK;
     if (reason == STORE_OK)
         index_publish(index_of(m), o);
-    else
+    else if (reason != STORE_AUTHORIZATION) /* which speaks of the one who asked only */
         index_remove(index_of(m), stored);
     return o;
 }

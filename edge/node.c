@@ -141,11 +141,11 @@ void node_abort(struct node *n)
 void node_join(struct node *n)
 {
     for (unsigned i = 0; i < n->edge_count; i++) worker_wait(&n->edges[i].worker);
-    for (unsigned i = 0; i < n->edge_count; i++) worker_join(&n->edges[i].worker);
 }
 
 void node_free(struct node *n)
 {
+    for (unsigned i = 0; i < n->edge_count; i++) worker_join(&n->edges[i].worker);
     index_free(&n->index);
     client_limits_free(&n->clients);
     origin_limits_free(&n->origin_limits);

@@ -409,6 +409,18 @@ static struct serve *open_serve(struct exchange *x)
     return s;
 }
 
+/* What a trusted proxy says the client asked for reaches the origin, which may answer by it. */
+static void key_forwarded_host(struct serve *s)
+{
+    struct exchange *x = s->x;
+    struct slice host = fields_value(&x->request.fields, FIELD_X_FORWARDED_HOST);
+    if (host.n == 0 || !config_is_trusted(s->config, x->peer->address)) return;
+    if (slice_eq_nocase(host, x->request.authority)) return;
+    struct slice parts[] = { s->key.text, SLICE(" for "), host };
+    s->key.text = arena_concat(&x->arena, parts, 3);
+    s->key.hash = key_hash(s->key.text);
+}
+
 static void begin(struct exchange *x)
 {
     struct serve *s = open_serve(x);
@@ -421,6 +433,7 @@ static void begin(struct exchange *x)
         answer_options(s);
     } else {
         key_build(&s->route->key, &x->request, &x->arena, &s->key);
+        key_forwarded_host(s);
         choose(s);
     }
 }

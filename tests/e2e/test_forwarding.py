@@ -121,3 +121,18 @@ def test_the_host_may_be_given(origin, start):
     start(origin="host inner.example;").client.get("/", {"Host": "outer.example"})
     assert origin.last()["Host"] == "inner.example"
     assert origin.last()["X-Forwarded-Host"] == "outer.example"
+
+
+def test_what_a_trusted_proxy_says_of_the_host_is_in_the_key(origin, start):
+    client = start(**TRUSTED).client
+    origin.on("/", lambda x: x.reply(fresh(x.request["X-Forwarded-Host"].encode())))
+    for host in ("a.example", "b.example"):
+        for hit in (False, True):
+            response = client.get("/", {"X-Forwarded-Host": host})
+            assert (response.body, bool(response.hit)) == (host.encode(), hit)
+
+
+@pytest.mark.parametrize("told", ["foo", "https, http", "HTTPS"])
+def test_a_scheme_nobody_knows_is_not_passed_on(origin, start, told):
+    start(**TRUSTED).client.get("/", {"X-Forwarded-Proto": told})
+    assert origin.last()["X-Forwarded-Proto"] == ("https" if told == "HTTPS" else "http")

@@ -115,3 +115,24 @@ def test_an_immutable_response_is_not_reloaded(origin, start):
     origin.on("/", Reply(headers={"Cache-Control": "max-age=60, immutable"}))
     client.get("/")
     assert client.get("/", {"Cache-Control": "no-cache"}).hit
+
+
+@pytest.mark.parametrize("target", ["/open/../closed/a", "/open/%2e%2e/closed/a", "/open/.%2E/closed/a",
+                                    "/./closed/a", "/open/b/../../closed/a", "/../closed/a"])
+def test_dots_choose_no_other_route(origin, start, target):
+    """The origin takes them out of the path, and so must who asks what its route is."""
+    config = """
+        origin app { server 127.0.0.1:$origin_port; }
+        site * {
+            listen 127.0.0.1:$port;
+            origin app;
+            route /closed/* { cache off; }
+            route * { ttl 200 1m; }
+        }
+        admin { listen 127.0.0.1:$admin_port; }"""
+    client = start(config=config).client
+    origin.on(target, Reply(body=b"secret"))
+    assert client.get(target).fwd == "bypass"
+    assert origin.last().target == target
+    origin.on("/open/..a", Reply(body=b"open"))
+    assert client.get("/open/..a").stored

@@ -216,7 +216,7 @@ static void test_claims_count_from_trusted_proxies_only(void **state)
     static const struct row rows[] = {
         { STRANGER, SPOOFED "A: 1\n" SPOOFED, "A: 1\n" ADDED, ALONE },
         { PROXY, SPOOFED "Via: 1.1 a\nCDN-Loop: b\nA: 1\n",
-          "X-Forwarded-For: 6.6.6.6, 10.0.0.1\nX-Forwarded-Proto: https\n"
+          "X-Forwarded-For: 6.6.6.6, 10.0.0.1\nX-Forwarded-Proto: http\n"
           "X-Forwarded-Host: evil.example\nForwarded: for=6.6.6.6, " TRUSTED "\n"
           "X-Real-IP: 6.6.6.6\nVia: 1.1 a, 1.1 verge\nCDN-Loop: b, " LOOP "\nA: 1\n",
           ALONE },

@@ -212,8 +212,8 @@ static void vary_makes_a_secondary_key(void **state)
         const char *vary, *key; /* NULL: matches nothing */
     } rows[] = {
         { "", "" },
-        { "X-A", "h3:x-a3:1,2" },
-        { "x-a", "h3:x-a3:1,2" },
+        { "X-A", "h3:x-a6:1,  2 " },
+        { "x-a", "h3:x-a6:1,  2 " },
         { "X-Absent", "h8:x-absent-" },
         { "X-Empty", "h7:x-empty0:" },
         { ",X-Absent,, X-Empty ,", "h8:x-absent-h7:x-empty0:" },

@@ -92,7 +92,10 @@ class Connection:
         self.sock.sendall(data.encode("latin-1") if isinstance(data, str) else data)
 
     def end_sending(self):
-        socket.socket.shutdown(self.sock, socket.SHUT_WR)  # also below TLS
+        try:
+            socket.socket.shutdown(self.sock, socket.SHUT_WR)  # also below TLS
+        except OSError:
+            pass  # the node has ended the connection: reading tells how
 
     def close(self):
         self.sock.close()
