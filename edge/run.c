@@ -1,6 +1,7 @@
 #include "edge/run.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdlib.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -217,9 +218,19 @@ static _Noreturn void end_now(void)
     _exit(EXIT_SUCCESS);
 }
 
+/* Bodies are blocks of up to 256 KiB that come and go all the time: left to itself the allocator
+ * maps them, or gives the end of its heap back and takes it again, and a page fault costs more than
+ * copying the page. */
+static void tune_allocator(void)
+{
+    mallopt(M_MMAP_THRESHOLD, 4 << 20);
+    mallopt(M_TRIM_THRESHOLD, WORKER_OWN_BYTES);
+}
+
 int run(const char *file, const char *origin)
 {
     static struct node node;
+    tune_allocator();
     struct config *c = read_config(file, origin);
     if (!c) return EXIT_WRONG;
     bool started = start(&node, &c);

@@ -13,6 +13,11 @@
 #define SMALL_RECORD_BYTES 1360        /* fits into one packet with all headers */
 #define SMALL_UNTIL_BYTES  (32 * 1024) /* of a session; from then on records are full */
 
+/* A handshake, or a small response; and all records of one send, the last of which may begin just
+ * before its end. */
+#define SMALL_BLOCK_BYTES 8192
+#define LARGE_BLOCK_BYTES (TLS_OUTPUT_BYTES + TLS_RECORD_BYTES + 1024)
+
 struct tls {
     SSL *ssl;
     struct slice in;
@@ -43,7 +48,7 @@ static int bio_read(BIO *bio, char *to, int room)
 static bool make_room(struct tls *t, size_t n)
 {
     if (t->out && t->out->size_bytes - t->out_n >= n) return true;
-    size_t size = TLS_OUTPUT_BYTES / 8;
+    size_t size = n <= SMALL_BLOCK_BYTES / 2 ? SMALL_BLOCK_BYTES : LARGE_BLOCK_BYTES;
     while (size < t->out_n + n) size *= 2;
     struct block *b = block_new(size);
     if (!b) return false;
