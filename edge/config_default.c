@@ -19,6 +19,8 @@ static const char after[] =
     "\n"
     "site * {\n"
     "    listen 127.0.0.1:8080;\n"
+    "    listen 127.0.0.1:8443 tls;\n"
+    "    certificate self_signed;     # for trying it out: curl -k\n"
     "    origin app;\n"
     "    stale_while_revalidate 30s;  # a slow origin is felt once\n"
     "    stale_if_error 1h;           # and a dead one not at all, for a while\n"
