@@ -62,6 +62,7 @@ packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
 packages_check := libcmocka-dev python3
 packages_test  := $(packages_check) python3-pytest curl:curl wrk:wrk openssl:openssl
 packages_fuzz  := clang:clang
+packages_tools := libev-dev cmake:cmake
 packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy wrk:wrk python3
 
 ##@ Building
@@ -100,6 +101,11 @@ $(standalone): | $(OUT)/flags
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
 	@gcc -std=gnu17 -O2 -g $(warnings) -pthread $< -lm -o $@
+
+# Clients with HTTP/3, which Debian 12 has none of. Asked every time: a link into the cache is no date.
+tools := curl h2load
+$(tools:%=build/tools/%): build/tools/%: FORCE | $(OUT)/flags packages-tools
+	@tools/deps/tool $* $(DEPS) $@
 
 $(units:$(OUT)/unit/%=$(OUT)/obj/tests/unit/%.o): | packages-check
 $(units): $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(library)
@@ -145,8 +151,11 @@ fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
 bench: $(verge) $(standalone) packages-bench  ## Verge beside nginx, Varnish and HAProxy: a table
 	@bench/run $(ARGS)
 
-.PHONY: packages-check packages-test packages-bench
-packages-check packages-test packages-bench: packages-%:
+h2load: build/tools/h2load  ## nghttp2's load generator with HTTP/3, for measurements
+curl: build/tools/curl      ## curl with HTTP/3, for the tests
+
+.PHONY: $(tools) packages-check packages-test packages-bench packages-tools
+packages-check packages-test packages-bench packages-tools: packages-%:
 	@tools/packages $(packages_$*)
 
 ##@ Working on it
