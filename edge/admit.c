@@ -4,7 +4,7 @@
 
 #include "edge/base/error.h"
 #include "edge/forward.h"
-#include "edge/listen.h"
+#include "edge/listener.h"
 #include "protocols/http/value.h"
 
 /* What a stranger writes into the target does not make its connection a secure one. */

@@ -21,6 +21,7 @@ struct config_listen {
     struct sockaddr_storage address;
     socklen_t address_bytes;
     bool tls;
+    bool h1, h2, h3;   /* what is spoken there; without TLS h1 only */
     struct slice text; /* as written, for messages */
 };
 
@@ -154,6 +155,8 @@ void config_describe(FILE *out);
  * addresses are compared. host is without port; case and a trailing dot make no difference. */
 const struct config_site *config_find_site(const struct config *c,
                                            const struct config_listen *listen, struct slice host);
+/* Is it the same address? */
+bool config_listen_eq(const struct config_listen *a, const struct config_listen *b);
 /* Does the route's pattern match the path? */
 bool config_route_matches(const struct config_route *r, struct slice path);
 /* First route in file order whose pattern matches the path (query excluded); NULL where none does.

@@ -65,7 +65,6 @@ const struct config_origin *config_origin_find(const struct config_builder *b, s
 /* As config_read_listen, with the mistake reported. */
 void config_take_listen(struct config_builder *b, const struct conf_word *w,
                         struct config_listen *out);
-bool config_listen_eq(const struct config_listen *a, const struct config_listen *b);
 
 #define VALUE(...)
 #define FORM(id, ...)                                                                              \

@@ -122,8 +122,16 @@ static size_t listener_index(const struct config *c, const struct config_listen 
 static void check_same(struct config_builder *b, const struct config_listen *known,
                        const struct config_listen *listen, const struct config_site *site)
 {
-    if (known->tls == listen->tls) return;
-    conf_fail(&b->report, b->sites[site->index].item->name.at,
+    struct conf_span at = b->sites[site->index].item->name.at;
+    bool same = known->h1 == listen->h1 && known->h2 == listen->h2 && known->h3 == listen->h3;
+    if (known->tls == listen->tls) {
+        if (!same)
+            conf_fail(&b->report, at, "give both listens the same of h1, h2 and h3",
+                      "this site's listen on %.*s has other protocols than another one's",
+                      CONF_SHOWN(listen->text));
+        return;
+    }
+    conf_fail(&b->report, at,
               known->tls ? "add \"tls\" to its listen" : "take \"tls\" from its listen",
               "this site listens on %.*s %s TLS, another one %s", CONF_SHOWN(listen->text),
               listen->tls ? "with" : "without", listen->tls ? "without" : "with");

@@ -23,6 +23,28 @@ bool config_listen_eq(const struct config_listen *a, const struct config_listen 
            memcmp(&a->address, &b->address, a->address_bytes) == 0;
 }
 
+/* The words behind the address: tls, and what is spoken over it, everything unless it says. */
+static void read_protocols(struct config_builder *b, const struct conf_item *item,
+                           struct config_listen *listen)
+{
+    static const char *const words[] = { "tls", "h1", "h2", "h3", NULL };
+    bool *const flags[] = { &listen->tls, &listen->h1, &listen->h2, &listen->h3 };
+    for (size_t i = 1; i < item->arg_count; i++) {
+        const struct conf_word *w = &item->args[i];
+        size_t k = 0;
+        while (words[k] && !slice_eq(w->text, slice_str(words[k]))) k++;
+        if (words[k])
+            *flags[k] = true;
+        else
+            conf_fail(&b->report, w->at, config_word_hint(b, w->text, words, "tls, h1, h2 or h3"),
+                      "\"%.*s\" is nothing a listener knows", CONF_SHOWN(w->text));
+    }
+    bool any = listen->h1 || listen->h2 || listen->h3;
+    if (!listen->tls && (listen->h2 || listen->h3))
+        conf_fail(&b->report, item->args[0].at, "add \"tls\"", "h2 and h3 need TLS");
+    if (!any) listen->h1 = true, listen->h2 = listen->h3 = listen->tls;
+}
+
 void config_apply_site_listen(struct config_builder *b, const struct config_directive *d,
                               const struct conf_item *item, void *target)
 {
@@ -30,10 +52,7 @@ void config_apply_site_listen(struct config_builder *b, const struct config_dire
     struct config_site *site = &((struct config_site_build *)target)->site;
     struct config_listen listen;
     config_take_listen(b, &item->args[0], &listen);
-    listen.tls = item->arg_count == 2 && slice_eq(item->args[1].text, SLICE("tls"));
-    if (item->arg_count == 2 && !listen.tls)
-        conf_fail(&b->report, item->args[1].at, "did you mean \"tls\"?",
-                  "\"%.*s\" is nothing a listener knows", CONF_SHOWN(item->args[1].text));
+    read_protocols(b, item, &listen);
     for (size_t i = 0; listen.address_bytes && i < site->listen_count; i++) {
         if (config_listen_eq(&site->listens[i], &listen))
             conf_fail(&b->report, item->args[0].at, NULL, "this site listens there already");

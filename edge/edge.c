@@ -51,9 +51,9 @@ static void close_when_drained(struct edge *e)
     if (!e->draining || e->closing || e->sites.connection_count) return;
     e->closing = true;
     if (e->aborting)
-        h1_service_abort(&e->admin);
+        http_service_abort(&e->admin);
     else
-        h1_service_drain(&e->admin);
+        http_service_drain(&e->admin);
     listeners_close(&e->listeners, on_listeners_idle);
 }
 
@@ -61,7 +61,7 @@ static void drain(struct edge *e)
 {
     e->draining = true;
     listeners_close_sites(&e->listeners);
-    h1_service_drain(&e->sites);
+    http_service_drain(&e->sites);
 }
 
 void edge_abort(struct edge *e)
@@ -70,8 +70,8 @@ void edge_abort(struct edge *e)
     e->aborting = true;
     misses_abort(e);
     if (!e->draining) drain(e);
-    h1_service_abort(&e->sites);
-    h1_service_abort(&e->admin);
+    http_service_abort(&e->sites);
+    http_service_abort(&e->admin);
     close_when_drained(e);
 }
 
@@ -91,13 +91,13 @@ void edge_stop(struct edge *e)
 
 /* ---- starting ---- */
 
-static void on_site_closed(struct h1_service *service, const struct peer *peer)
+static void on_site_closed(struct http_service *service, const struct peer *peer)
 {
     listener_leave(peer);
     close_when_drained(container_of(service, struct edge, sites));
 }
 
-static void on_admin_closed(struct h1_service *service, const struct peer *peer)
+static void on_admin_closed(struct http_service *service, const struct peer *peer)
 {
     (void)service;
     listener_leave(peer);
@@ -107,8 +107,8 @@ static void on_admin_closed(struct h1_service *service, const struct peer *peer)
 void edge_start(struct worker *w)
 {
     struct edge *e = edge_of(w);
-    h1_service_init(&e->sites, w, &serve_handler, NULL, on_site_closed);
-    h1_service_init(&e->admin, w, &admin_handler, NULL, on_admin_closed);
+    http_service_init(&e->sites, w, &serve_handler, NULL, on_site_closed);
+    http_service_init(&e->admin, w, &admin_handler, NULL, on_admin_closed);
     resolver_init(&e->resolver, w);
     origins_init(&e->origins, w, &e->resolver, &e->node->origin_limits);
     access_log_init(&e->access_log, w);

@@ -12,10 +12,10 @@
 #include "edge/access_log.h"
 #include "edge/client_limits.h"
 #include "edge/config.h"
-#include "edge/listen.h"
+#include "edge/listener.h"
 #include "edge/origin.h"
 #include "edge/resolve.h"
-#include "protocols/h1/server.h"
+#include "protocols/http/service.h"
 
 /* Sent to the thread that started the node when its last edge has ended, so that it can wait for
  * this and for signals at a time. To be blocked in all threads. */
@@ -25,7 +25,7 @@ struct edge {
     struct worker worker; /* first: a worker's edge is found by its worker */
     struct node *node;
     struct config *config; /* this worker's generation, held; NULL: not configured yet */
-    struct h1_service sites, admin;
+    struct http_service sites, admin;
     struct listeners listeners;
     struct origins origins;
     struct resolver resolver;

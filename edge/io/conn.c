@@ -36,11 +36,6 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
     op_init(&c->send_op, scope, on_send);
 }
 
-void conn_use_tls(struct conn *c, struct tls *tls)
-{
-    c->tls = tls;
-}
-
 /* ---- receiving ---- */
 
 static void arm_recv(struct conn *c)
@@ -106,19 +101,28 @@ static bool try_again(int result)
     return result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
 }
 
-/* Each piece of plaintext as if it had come that way. The session may have something to say to any
- * of it. */
-static void decrypt(struct conn *c, struct slice ciphertext)
+/* Each piece of plaintext of what the session was fed, as if it had come that way. The session may
+ * have something to say to any of it. */
+void conn_read_fed(struct conn *c)
 {
     char plain[TLS_RECORD_BYTES];
     int n = TLS_MORE;
-    tls_feed(c->tls, ciphertext);
     while (!c->scope->closing && (n = tls_read(c->tls, plain, sizeof plain)) > 0) {
         c->ops->data(c, slice_of(plain, (size_t)n));
     }
     if (c->scope->closing) return;
     conn_flush(c);
     if (n < 0) end_reading(c, n == TLS_FAILED);
+}
+
+void conn_use_tls(struct conn *c, struct tls *tls)
+{
+    c->tls = tls;
+}
+
+bool conn_in_handshake(const struct conn *c)
+{
+    return c->tls && tls_in_handshake(c->tls);
 }
 
 static void on_recv(struct op *op, const struct op_result *r)
@@ -128,10 +132,12 @@ static void on_recv(struct op *op, const struct op_result *r)
         c->received_bytes += (uint64_t)r->result;
         if (!c->multishot) c->reading = false;
         c->nonempty = r->nonempty;
-        if (c->tls)
-            decrypt(c, r->data);
-        else
+        if (c->tls) {
+            tls_feed(c->tls, r->data);
+            conn_read_fed(c);
+        } else {
             c->ops->data(c, r->data);
+        }
     } else if (!try_again(r->result)) {
         end_reading(c, r->result < 0);
         return;
@@ -358,6 +364,14 @@ void conn_cancel(struct conn *c)
     c->reading = false;
     op_cancel(c->worker, &c->recv_op);
     op_cancel(c->worker, &c->send_op);
+}
+
+int conn_take_fd(struct conn *c)
+{
+    CHECK(!c->recv_op.armed && !c->send_op.armed);
+    int fd = c->fd;
+    c->fd = -1;
+    return fd;
 }
 
 void conn_close(struct conn *c)

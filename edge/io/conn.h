@@ -51,8 +51,12 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
                int fd);
 
 /* From now on what is received and sent goes through TLS, whose session it takes. Before the first
- * byte. conn_recv_into is not for such a connection. */
+ * byte of any other. conn_recv_into is not for such a connection. */
 void conn_use_tls(struct conn *c, struct tls *tls);
+/* What the session was fed before it came here is data() now, before this returns. */
+void conn_read_fed(struct conn *c);
+/* Not before it has ended does anything arrive or leave; false where there is none. */
+bool conn_in_handshake(const struct conn *c);
 
 /* Bytes as they come, until conn_recv_stop; a few more may still arrive after that. */
 void conn_recv_start(struct conn *c);
@@ -85,6 +89,8 @@ void conn_flush(struct conn *c);
 void conn_shutdown(struct conn *c);
 /* Asks for the end of everything in flight. */
 void conn_cancel(struct conn *c);
+/* The descriptor belongs to the caller now; nothing may be armed. */
+int conn_take_fd(struct conn *c);
 /* Closes the descriptor and frees the queue; only when nothing is armed any more. */
 void conn_close(struct conn *c);
 

@@ -26,6 +26,8 @@ struct tls {
     uint64_t written_bytes;
     tls_select select;
     const void *user;
+    unsigned protocols; /* offered */
+    bool hello;         /* the client's was taken */
     bool counted;
 };
 
@@ -74,9 +76,11 @@ static long bio_control(BIO *bio, int what, long number, void *pointer)
 }
 
 static BIO_METHOD *bio_method;
+static int session_index; /* of the struct tls in an SSL: QUIC's have none */
 
-static void make_bio_method(void)
+static void prepare_library(void)
 {
+    session_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
     bio_method = BIO_meth_new(0, "verge");
     CHECK(bio_method);
     BIO_meth_set_read(bio_method, bio_read);
@@ -87,7 +91,7 @@ static void make_bio_method(void)
 static BIO *bio_new(struct tls *t)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, make_bio_method);
+    pthread_once(&once, prepare_library);
     BIO *bio = BIO_new(bio_method);
     if (!bio) return NULL;
     BIO_set_data(bio, t);
@@ -97,10 +101,16 @@ static BIO *bio_new(struct tls *t)
 
 /* ---- life ---- */
 
+static struct tls *session_of(const SSL *ssl)
+{
+    return SSL_get_ex_data(ssl, session_index);
+}
+
 int tls_choose(SSL *ssl, int *alert, void *user)
 {
     (void)user;
-    struct tls *t = SSL_get_app_data(ssl);
+    struct tls *t = session_of(ssl);
+    t->hello = true;
     const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
     struct tls_context *c = t->select(t->user, name ? slice_str(name) : SLICE_NONE);
     if (!c) {
@@ -111,9 +121,17 @@ int tls_choose(SSL *ssl, int *alert, void *user)
     return SSL_TLSEXT_ERR_OK;
 }
 
-struct tls *tls_accept(struct tls_context *first, tls_select select, const void *user)
+unsigned tls_offered(const SSL *ssl)
+{
+    const struct tls *t = session_of(ssl);
+    return t ? t->protocols : TLS_H3;
+}
+
+struct tls *tls_accept(struct tls_context *first, unsigned protocols, tls_select select,
+                       const void *user)
 {
     struct tls *t = xcalloc(1, sizeof *t);
+    t->protocols = protocols;
     t->select = select;
     t->user = user;
     t->ssl = SSL_new(first->ssl);
@@ -123,7 +141,7 @@ struct tls *tls_accept(struct tls_context *first, tls_select select, const void 
         return NULL;
     }
     SSL_set_bio(t->ssl, bio, bio);
-    SSL_set_app_data(t->ssl, t);
+    CHECK(SSL_set_ex_data(t->ssl, session_index, t));
     SSL_set_accept_state(t->ssl);
     SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     return t;
@@ -154,11 +172,9 @@ static void count_handshake(struct tls *t)
     metric_add(SSL_session_reused(t->ssl) ? METRIC_TLS_RESUMED : METRIC_TLS_FULL, 1);
 }
 
-int tls_read(struct tls *t, char *to, size_t room)
+/* What a result of n <= 0 means. */
+static int judge(struct tls *t, int n)
 {
-    int n = SSL_read(t->ssl, to, (int)room);
-    count_handshake(t);
-    if (n > 0) return n;
     int why = SSL_get_error(t->ssl, n);
     ERR_clear_error();
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return TLS_MORE;
@@ -166,6 +182,33 @@ int tls_read(struct tls *t, char *to, size_t room)
     if (!t->counted) metric_add(METRIC_TLS_FAILED, 1);
     t->counted = true;
     return TLS_FAILED;
+}
+
+int tls_take_hello(struct tls *t)
+{
+    int n = SSL_do_handshake(t->ssl);
+    int rc = n > 0 ? TLS_MORE : judge(t, n);
+    return rc == TLS_MORE && t->hello ? 1 : rc;
+}
+
+enum tls_protocol tls_protocol(const struct tls *t)
+{
+    const uint8_t *name;
+    unsigned n;
+    SSL_get0_alpn_selected(t->ssl, &name, &n);
+    return slice_eq(slice_of((const char *)name, n), SLICE("h2")) ? TLS_H2 : TLS_H1;
+}
+
+bool tls_in_handshake(const struct tls *t)
+{
+    return SSL_in_init(t->ssl);
+}
+
+int tls_read(struct tls *t, char *to, size_t room)
+{
+    int n = SSL_read(t->ssl, to, (int)room);
+    count_handshake(t);
+    return n > 0 ? n : judge(t, n);
 }
 
 ssize_t tls_write(struct tls *t, struct slice bytes)

@@ -3,8 +3,8 @@
  *
  * A context is immutable and counted; all workers' sessions use it. A session belongs to its
  * connection and knows no socket: what arrived is fed to it, what it has to say is taken from it.
- * TLS 1.2 and 1.3, ciphers with forward secrecy and AEAD only, ALPN http/1.1. No renegotiation, no
- * compression (BoringSSL has neither). */
+ * TLS 1.2 and 1.3, ciphers with forward secrecy and AEAD only. No renegotiation, no compression
+ * (BoringSSL has neither). */
 #ifndef VERGE_IO_TLS_H
 #define VERGE_IO_TLS_H
 
@@ -35,14 +35,27 @@ void tls_context_drop(struct tls_context **c);
  * borrowed; NULL: none, the handshake fails. */
 typedef struct tls_context *(*tls_select)(const void *user, struct slice host);
 
+/* What is spoken above it (ALPN, RFC 7301); a set of these is what the server offers, h2 first;
+ * h3 has sessions of its own (QUIC). */
+enum tls_protocol { TLS_H1 = 1, TLS_H2 = 2, TLS_H3 = 4 };
+
 /* A server's session, in the client's handshake. NULL when memory is out. */
-struct tls *tls_accept(struct tls_context *first, tls_select select, const void *user);
+struct tls *tls_accept(struct tls_context *first, unsigned protocols, tls_select select,
+                       const void *user);
 void tls_free(struct tls **t);
 
 /* What arrived; stays until tls_read has returned 0 or less. */
 void tls_feed(struct tls *t, struct slice ciphertext);
 
 enum { TLS_MORE = 0, TLS_END = -1, TLS_FAILED = -2 };
+
+/* Takes the client's first message from what was fed, after which context and protocol are known:
+ * TLS_MORE while it is not whole, 1 when it was taken, TLS_FAILED. Output may be waiting then, and
+ * input unread. */
+int tls_take_hello(struct tls *t);
+/* What the client chose, once its first message was taken; TLS_H1 where it did not say. */
+enum tls_protocol tls_protocol(const struct tls *t);
+bool tls_in_handshake(const struct tls *t);
 
 /* Plaintext: bytes, TLS_MORE when all that was fed is used up, TLS_END after the peer's
  * close_notify, TLS_FAILED for good. In each case there may be output. */

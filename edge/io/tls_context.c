@@ -19,10 +19,16 @@ static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GC
 static int choose_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_bytes,
                            const uint8_t *offered, unsigned offered_bytes, void *user)
 {
-    static const uint8_t ours[] = "\x08http/1.1";
-    (void)ssl, (void)user;
-    int rc = SSL_select_next_proto((uint8_t **)out, out_bytes, ours, sizeof ours - 1, offered,
-                                   offered_bytes);
+    static const struct slice names[] = {
+        [TLS_H1] = SLICE("\x08http/1.1"),
+        [TLS_H2] = SLICE("\x02h2"),
+        [TLS_H3] = SLICE("\x02h3"),
+        [TLS_H1 | TLS_H2] = SLICE("\x02h2\x08http/1.1"),
+    };
+    (void)user;
+    struct slice ours = names[tls_offered(ssl)];
+    int rc = SSL_select_next_proto((uint8_t **)out, out_bytes, (const uint8_t *)ours.p,
+                                   (unsigned)ours.n, offered, offered_bytes);
     return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
 }
 

@@ -11,6 +11,8 @@ struct tls_context {
     SSL_CTX *ssl;
 };
 
+/* The protocols that a session offers: a set of enum tls_protocol. */
+unsigned tls_offered(const SSL *ssl);
 /* The name the client asks for decides the context (SSL_CTX_set_tlsext_servername_callback). */
 int tls_choose(SSL *ssl, int *alert, void *user);
 

@@ -28,9 +28,7 @@ enum h1_state {
 struct h1_server {
     struct conn conn;
     struct scope scope;
-    struct h1_service *service;
-    struct list link;
-    struct peer peer;
+    struct http_connection client;
     struct exchange x;
     struct timer timer;
     enum h1_state state;

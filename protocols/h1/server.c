@@ -29,17 +29,12 @@ static void count_bytes(struct h1_server *s)
 static void on_scope_idle(struct scope *scope)
 {
     struct h1_server *s = container_of(scope, struct h1_server, scope);
-    struct h1_service *service = s->service;
-    struct peer peer = s->peer;
     count_bytes(s);
     conn_close(&s->conn);
     worker_block_put(s->conn.worker, &s->in);
     arena_free(&s->x.arena);
-    list_remove(&s->link);
+    http_connection_leave(&s->client);
     free(s);
-    service->connection_count--;
-    metric_add(METRIC_CONNECTIONS_LIVE, -1);
-    service->closed(service, &peer);
 }
 
 /* With a reset where something was left unsaid, so that a client whose response ends with the
@@ -140,7 +135,8 @@ static void accept_request(struct h1_server *s, const struct h1_request *r, size
     struct exchange *x = &s->x;
     begin_exchange(s);
     x->request = r->msg;
-    if (r->msg.scheme.n == 0) x->request.scheme = s->peer.secure ? SLICE("https") : SLICE("http");
+    if (r->msg.scheme.n == 0)
+        x->request.scheme = s->client.peer.secure ? SLICE("https") : SLICE("http");
     x->te_trailers = r->te_trailers;
     s->keep_alive =
         r->keep_alive && r->msg.method != METHOD_CONNECT; /* what follows may be no HTTP */
@@ -154,7 +150,7 @@ static void accept_request(struct h1_server *s, const struct h1_request *r, size
 static bool next_request(struct h1_server *s)
 {
     struct slice in = h1_unread(s);
-    const struct http_limits *limits = s->service->limits;
+    const struct http_limits *limits = s->client.service->limits;
     if (in.n == 0) return false;
     if (s->scanned == 0) s->x.began_us = s->conn.worker->now_us;
     s->limits = (struct h1_limits){ limits->line_bytes, limits->head_bytes, limits->field_count };
@@ -173,16 +169,17 @@ static bool next_request(struct h1_server *s)
 
 static void wait_for_request(struct h1_server *s)
 {
-    const struct http_limits *limits = s->service->limits;
+    const struct http_limits *limits = s->client.service->limits;
     bool begun = h1_unread(s).n > 0;
     bool queued = conn_queued_bytes(&s->conn) > 0;
-    if (s->conn.read_ended || (!begun && s->service->draining)) {
+    if (s->conn.read_ended || (!begun && s->client.service->draining)) {
         if (!queued) close_now(s);
     } else if (begun) {
         timer_set(&s->conn.worker->wheel, &s->timer,
                   s->x.began_us / 1000 + limits->header_timeout_ms);
     } else {
-        h1_set_timer(s, limits->idle_timeout_ms);
+        bool greeted = !conn_in_handshake(&s->conn);
+        h1_set_timer(s, greeted ? limits->idle_timeout_ms : limits->header_timeout_ms);
     }
 }
 
@@ -218,7 +215,7 @@ void h1_server_run(struct h1_server *s)
     if (s->state != STATE_LINGERING) h1_regulate_input(s);
     if (s->state == STATE_ANSWERING) h1_watch_client(s);
     if (s->body_waiting && !timer_armed(&s->timer))
-        h1_set_timer(s, s->service->limits->body_timeout_ms);
+        h1_set_timer(s, s->client.service->limits->body_timeout_ms);
 }
 
 /* ---- what happens to it ---- */
@@ -309,56 +306,40 @@ static void on_timer(struct timer *t)
         close_now(s);
 }
 
-/* ---- the service ---- */
+/* ---- the beginning ---- */
 
-void h1_service_init(struct h1_service *service, struct worker *w,
-                     const struct exchange_handler *handler, const struct http_limits *limits,
-                     void (*closed)(struct h1_service *service, const struct peer *peer))
+static void drain(struct http_connection *c)
 {
-    *service =
-        (struct h1_service){ .worker = w, .handler = handler, .limits = limits, .closed = closed };
-    list_init(&service->connections);
+    h1_server_run(container_of(c, struct h1_server, client));
 }
 
-void h1_server_start(struct h1_service *service, int fd, const struct peer *peer, struct tls *tls,
+static void abort_connection(struct http_connection *c)
+{
+    h1_break_off(container_of(c, struct h1_server, client), -E_SHUTDOWN);
+}
+
+static const struct http_connection_ops client_ops = { drain, abort_connection };
+
+void h1_server_start(struct http_service *service, int fd, const struct peer *peer, struct tls *tls,
                      int refuse)
 {
     struct h1_server *s = xcalloc(1, sizeof *s);
     struct worker *w = service->worker;
-    s->service = service;
-    s->peer = *peer;
+    http_connection_enter(&s->client, &client_ops, service, peer);
     s->x.ops = &h1_exchange_ops;
     s->x.handler = service->handler;
-    s->x.peer = &s->peer;
+    s->x.peer = &s->client.peer;
     s->x.worker = w;
+    s->x.began_us = w->now_us;
     arena_init(&s->x.arena, ARENA_CHUNK_BYTES);
     scope_init(&s->scope, w, on_scope_idle);
     conn_init(&s->conn, w, &s->scope, &conn_ops, fd);
-    if (tls) conn_use_tls(&s->conn, tls);
     timer_init(&s->timer, on_timer);
-    list_append(&service->connections, &s->link);
-    service->connection_count++;
-    metric_add(METRIC_CONNECTIONS_LIVE, 1);
-    s->x.began_us = w->now_us;
+    if (tls) conn_use_tls(&s->conn, tls);
     if (refuse)
         reject(s, refuse);
     else
         conn_recv_start(&s->conn);
+    if (tls) conn_read_fed(&s->conn);
     h1_server_run(s);
-}
-
-void h1_service_drain(struct h1_service *service)
-{
-    service->draining = true;
-    list_each_safe (link, &service->connections) {
-        h1_server_run(container_of(link, struct h1_server, link));
-    }
-}
-
-void h1_service_abort(struct h1_service *service)
-{
-    service->draining = true;
-    list_each_safe (link, &service->connections) {
-        h1_break_off(container_of(link, struct h1_server, link), -E_SHUTDOWN);
-    }
 }

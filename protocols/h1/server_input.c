@@ -47,7 +47,7 @@ bool h1_append(struct h1_server *s, struct slice bytes)
 
 void h1_regulate_input(struct h1_server *s)
 {
-    size_t head = s->service->limits->head_bytes + s->service->limits->line_bytes;
+    size_t head = s->client.service->limits->head_bytes + s->client.service->limits->line_bytes;
     size_t max = head > INPUT_MAX ? head : INPUT_MAX;
     size_t waiting = h1_unread(s).n;
     if (waiting >= max)
@@ -82,7 +82,7 @@ static enum body_result ended(struct h1_server *s)
 /* Only time counts in which the client was waited for: it is not slow while the origin is. */
 static bool too_slow(const struct h1_server *s)
 {
-    const struct http_limits *limits = s->service->limits;
+    const struct http_limits *limits = s->client.service->limits;
     if (!limits->rate_min_bytes || s->waited_ms <= limits->rate_grace_ms) return false;
     return (int64_t)s->x.body_received_bytes < limits->rate_min_bytes * (s->waited_ms / 1000);
 }
@@ -94,7 +94,7 @@ static enum body_result wait_for_more(struct h1_server *s)
     s->body_waiting = true;
     s->wait_began_ms = h1_now_ms(s);
     if (!s->running && !timer_armed(&s->timer))
-        h1_set_timer(s, s->service->limits->body_timeout_ms);
+        h1_set_timer(s, s->client.service->limits->body_timeout_ms);
     return BODY_WAIT;
 }
 

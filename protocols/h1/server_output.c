@@ -36,9 +36,10 @@ static void choose_framing(struct h1_server *s, const struct response *r, bool h
 
 static void choose_connection(struct h1_server *s, struct h1_framing *framing)
 {
-    bool enough = s->requests >= s->service->limits->requests_per_connection;
+    bool enough = s->requests >= s->client.service->limits->requests_per_connection;
     bool was_last = s->conn.read_ended && h1_unread(s).n == 0;
-    if (!s->request_ended || enough || s->service->draining || was_last) s->keep_alive = false;
+    if (!s->request_ended || enough || s->client.service->draining || was_last)
+        s->keep_alive = false;
     framing->connection = !s->keep_alive                    ? H1_CONNECTION_CLOSE
                           : s->x.request.version < HTTP_1_1 ? H1_CONNECTION_KEEP_ALIVE
                                                             : H1_CONNECTION_PERSIST;
@@ -112,12 +113,12 @@ void h1_watch_client(struct h1_server *s)
         s->send_began_ms = h1_now_ms(s);
         s->send_began_bytes = s->progress_bytes;
     }
-    h1_set_timer(s, s->service->limits->send_timeout_ms);
+    h1_set_timer(s, s->client.service->limits->send_timeout_ms);
 }
 
 bool h1_client_keeps_up(struct h1_server *s)
 {
-    const struct http_limits *limits = s->service->limits;
+    const struct http_limits *limits = s->client.service->limits;
     uint64_t at = conn_acknowledged_bytes(&s->conn);
     if (at == s->progress_bytes) return false;
     int64_t since_ms = h1_now_ms(s) - s->send_began_ms;

@@ -12,7 +12,7 @@
 #include "edge/admit.h"
 #include "edge/base/error.h"
 #include "edge/forward.h"
-#include "edge/listen.h"
+#include "edge/listener.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
 #define STRANGER    "192.0.2.7"
@@ -20,7 +20,7 @@
 #define SECURE      true
 #define PLAIN       false
 
-/* Stands in for the one of edge/listen.c: here a peer's listener is its address. */
+/* Stands in for the one of edge/listener.c: here a peer's listener is its address. */
 const struct config_listen *listener_address(const void *listener)
 {
     return listener;

@@ -1,0 +1,265 @@
+#include "edge/listener.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "edge/base/log.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/certificate.h"
+#include "edge/node.h"
+#include "protocols/greeting.h"
+#include "protocols/h1/server.h"
+
+#define ACCEPT_RETRY_MS 100 /* after accepting has failed for want of something */
+
+/* What a peer points to: over which listener it came in, and as what. */
+struct door {
+    struct listener *listener;
+    enum admission admission;
+};
+
+struct listener {
+    struct list link; /* in listeners.open, while it is not closed */
+    struct listeners *owner;
+    struct config_listen address; /* text is below */
+    struct scope scope;           /* the accept, and each connection that came in */
+    struct op accept;
+    struct timer retry;
+    int fd;
+    bool admin, closed;
+    bool failing; /* the last accept did, which was logged */
+    struct door doors[ADMISSION_COUNT];
+    char text[];
+};
+
+const struct config_listen *listener_address(const void *listener)
+{
+    return &((const struct door *)listener)->listener->address;
+}
+
+static bool read_peer(int fd, struct peer *out)
+{
+    static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+    struct sockaddr_storage from;
+    socklen_t bytes = sizeof from;
+    *out = (struct peer){ 0 };
+    if (getpeername(fd, (struct sockaddr *)&from, &bytes) < 0) return false;
+    if (from.ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)&from;
+        memcpy(out->address, mapped, sizeof mapped);
+        memcpy(out->address + sizeof mapped, &v4->sin_addr, 4);
+        out->port = ntohs(v4->sin_port);
+    } else {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&from;
+        memcpy(out->address, &v6->sin6_addr, 16);
+        out->port = ntohs(v6->sin6_port);
+    }
+    return true;
+}
+
+static struct tls_context *choose_certificate(const void *door, struct slice host)
+{
+    const struct listener *l = ((const struct door *)door)->listener;
+    return certificate_choose(l->owner->edge->config, &l->address, host);
+}
+
+/* NULL where none can be had. */
+static struct tls *open_session(const struct listener *l, const struct peer *peer)
+{
+    struct tls_context *first = certificate_first(l->owner->edge->config, &l->address);
+    unsigned protocols = TLS_H1;
+    return first ? tls_accept(first, protocols, choose_certificate, peer->listener) : NULL;
+}
+
+/* To whatever speaks its protocol. */
+static void start_connection(struct listener *l, int fd, struct peer *peer, int refuse)
+{
+    struct edge *e = l->owner->edge;
+    peer->secure = l->address.tls;
+    scope_enter(&l->scope);
+    if (!peer->secure) {
+        h1_server_start(l->admin ? &e->admin : &e->sites, fd, peer, NULL, refuse);
+        return;
+    }
+    struct tls *tls = open_session(l, peer);
+    if (tls) {
+        greeting_start(&e->sites, fd, peer, tls, refuse);
+    } else {
+        close(fd);
+        listener_leave(peer);
+    }
+}
+
+static enum admission admit(const struct listener *l, const struct peer *peer)
+{
+    struct edge *e = l->owner->edge;
+    if (l->admin) return ADMISSION_EXEMPT;
+    return client_limits_enter(&e->node->clients, &e->config->limits, peer->address);
+}
+
+static void take_connection(struct listener *l, int fd)
+{
+    struct peer peer;
+    metric_add(METRIC_CONNECTIONS_ACCEPTED, 1);
+    if (l->closed || !read_peer(fd, &peer)) { /* the client is gone again, or we are */
+        close(fd);
+        return;
+    }
+    enum admission admission = admit(l, &peer);
+    bool refused = admission == ADMISSION_REFUSED || admission == ADMISSION_NONE;
+    if (refused) metric_add_by(METRIC_CONNECTIONS_REFUSED, E_CONN_LIMIT, 1);
+    if (admission == ADMISSION_NONE) {
+        close(fd);
+        return;
+    }
+    peer.listener = &l->doors[admission];
+    start_connection(l, fd, &peer, refused ? -E_CONN_LIMIT : 0);
+}
+
+void listener_leave(const struct peer *peer)
+{
+    const struct door *d = peer->listener;
+    struct edge *e = d->listener->owner->edge;
+    client_limits_leave(&e->node->clients, d->admission, peer->address);
+    scope_leave(&d->listener->scope);
+}
+
+static void accept_on(struct listener *l)
+{
+    op_accept_multishot(&l->owner->edge->worker, &l->accept, l->fd);
+}
+
+static void on_retry(struct timer *t)
+{
+    accept_on(container_of(t, struct listener, retry));
+}
+
+/* Descriptors or memory are out: trying at once would only fail again. */
+static void accept_failed(struct listener *l, int error)
+{
+    struct worker *w = &l->owner->edge->worker;
+    if (!l->failing) log_event(LOG_ERROR, "cannot accept on %s: %s", l->text, strerror(error));
+    l->failing = true;
+    timer_set(&w->wheel, &l->retry, worker_now_ms(w) + ACCEPT_RETRY_MS);
+}
+
+/* A multishot accept ends when it fails, and when completions overflow the ring. */
+static void on_accept(struct op *op, const struct op_result *r)
+{
+    struct listener *l = container_of(op, struct listener, accept);
+    if (r->result >= 0) {
+        l->failing = false;
+        take_connection(l, r->result);
+    }
+    if (r->more) return;
+    if (l->closed)
+        close(l->fd);
+    else if (r->result >= 0)
+        accept_on(l);
+    else
+        accept_failed(l, -r->result);
+}
+
+static void on_listener_idle(struct scope *scope)
+{
+    struct listener *l = container_of(scope, struct listener, scope);
+    struct listeners *owner = l->owner;
+    free(l);
+    scope_leave(&owner->scope);
+}
+
+static void listener_open(struct listeners *owner, const struct config_listen *at, int fd)
+{
+    struct listener *l = xcalloc(1, sizeof *l + at->text.n + 1);
+    struct worker *w = &owner->edge->worker;
+    l->owner = owner;
+    l->fd = fd;
+    l->address = *at;
+    l->address.text = slice_of(memcpy(l->text, at->text.p, at->text.n), at->text.n);
+    for (int i = 0; i < ADMISSION_COUNT; i++) l->doors[i] = (struct door){ l, (enum admission)i };
+    scope_init(&l->scope, w, on_listener_idle);
+    op_init(&l->accept, &l->scope, on_accept);
+    timer_init(&l->retry, on_retry);
+    scope_enter(&owner->scope);
+    list_append(&owner->open, &l->link);
+    accept_on(l);
+}
+
+/* Closing the descriptor would not end the accept: that goes first. */
+static void listener_close(struct listener *l)
+{
+    list_remove(&l->link);
+    l->closed = true;
+    timer_cancel(&l->retry);
+    if (l->accept.armed)
+        op_cancel(&l->owner->edge->worker, &l->accept);
+    else
+        close(l->fd);
+    scope_close(&l->scope);
+}
+
+/* ---- all of a worker's ---- */
+
+static void on_all_idle(struct scope *scope)
+{
+    struct listeners *l = container_of(scope, struct listeners, scope);
+    l->idle(l);
+}
+
+void listeners_init(struct listeners *l, struct edge *e)
+{
+    l->edge = e;
+    list_init(&l->open);
+    scope_init(&l->scope, &e->worker, on_all_idle);
+}
+
+static bool is_admin(const struct config *c, const struct config_listen *address)
+{
+    return c->admin.enabled && config_listen_eq(&c->admin.listen, address);
+}
+
+/* What is spoken there may be another with each configuration; the address's text is the
+ * listener's own. */
+static void update_listener(struct listener *l, const struct config *c)
+{
+    l->admin = is_admin(c, &l->address);
+    for (size_t i = 0; i < c->listen_count; i++) {
+        if (!config_listen_eq(&c->listens[i], &l->address)) continue;
+        struct slice text = l->address.text;
+        l->address = c->listens[i];
+        l->address.text = text;
+    }
+}
+
+void listeners_configure(struct listeners *l, struct listen_sockets *sockets)
+{
+    const struct config *c = l->edge->config;
+    for (size_t i = 0; i < sockets->count; i++) {
+        if (sockets->fds[i] < 0) continue;
+        listener_open(l, listen_at(c, i), sockets->fds[i]);
+        sockets->fds[i] = -1;
+    }
+    list_each_safe (link, &l->open) {
+        struct listener *one = container_of(link, struct listener, link);
+        update_listener(one, c);
+        if (!listen_is_named(c, &one->address)) listener_close(one);
+    }
+}
+
+void listeners_close_sites(struct listeners *l)
+{
+    list_each_safe (link, &l->open) {
+        struct listener *one = container_of(link, struct listener, link);
+        if (!one->admin) listener_close(one);
+    }
+}
+
+void listeners_close(struct listeners *l, void (*idle)(struct listeners *l))
+{
+    l->idle = idle;
+    list_each_safe (link, &l->open) listener_close(container_of(link, struct listener, link));
+    scope_close(&l->scope);
+}
