@@ -168,4 +168,4 @@ compile_commands:           ## compile_commands.json, for editors
 
 help:                       ## this list
 	@awk -F ':.*## ' '/^##@ / { print "\n" substr($$0, 5) } \
-	    /^[a-z_-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	    /^[a-z0-9_-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
