@@ -102,8 +102,8 @@ $(standalone): | $(OUT)/flags
 	@echo "  LINK  $@"
 	@gcc -std=gnu17 -O2 -g $(warnings) -pthread $< -lm -o $@
 
-# Clients with HTTP/3, which Debian 12 has none of. Asked every time: a link into the cache is no date.
-tools := curl h2load
+# What speaks HTTP/3, of which Debian 12 has nothing. Asked every time: a link into the cache is no date.
+tools := curl h2load bsslserver
 $(tools:%=build/tools/%): build/tools/%: FORCE | $(OUT)/flags packages-tools
 	@tools/deps/tool $* $(DEPS) $@
 

@@ -86,6 +86,12 @@ apply_fix() {
 
 # ---- compiling ----
 
+# What the configure scripts of the ng* libraries would find on any Linux with glibc.
+glibc=(-D_GNU_SOURCE -DHAVE_ARPA_INET_H -DHAVE_NETINET_IN_H -DHAVE_NETINET_IP_H -DHAVE_UNISTD_H
+    -DHAVE_ENDIAN_H -DHAVE_BYTESWAP_H -DHAVE_ASM_TYPES_H -DHAVE_LINUX_NETLINK_H
+    -DHAVE_LINUX_RTNETLINK_H -DHAVE_DECL_BE64TOH=1 -DHAVE_DECL_BSWAP_64=1 -DHAVE_EXPLICIT_BZERO
+    -DHAVE_CLOCK_GETTIME -DHAVE_DECL_CLOCK_MONOTONIC=1)
+
 # compile_into DIRECTORY FLAG... -- FILE...: leaves the objects there
 compile_into() {
     local directory=$1 options=()
