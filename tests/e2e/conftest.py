@@ -15,17 +15,33 @@ def origin():
     assert origin.errors == [], "an answer of the origin failed, or the node sent it what is not HTTP"
 
 
-# What a client sees of these must not depend on whether there is TLS below HTTP.
-OVER_TLS = {f"test_{name}" for name in (
-    "chunked", "collapse", "conditional", "head", "hit", "http10", "interim", "keepalive",
-    "limits", "methods", "pipelining", "range", "slow_client", "upload", "vary")}
+PROTOCOLS = ["h1", "h1-tls"]
+
+# What a client sees of these must not depend on the protocol it speaks. A scenario about the bytes of
+# HTTP/1.1 among them is marked `http1`.
+OVER_ALL = {f"test_{name}" for name in (
+    "chunked", "collapse", "conditional", "forwarding", "freshness", "head", "hit", "http10", "interim",
+    "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "pipelining", "range",
+    "reload", "revalidate", "route", "same_request", "shutdown", "slow_client", "stale", "upload", "vary")}
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "http1: about the bytes of HTTP/1.1, runs over h1 and h1-tls")
 
 
 def pytest_generate_tests(metafunc):
-    if "protocol" in metafunc.fixturenames:
-        module = metafunc.module.__name__.rpartition(".")[2]
-        protocols = ["h1", "h1-tls"] if module in OVER_TLS else ["h1"]
-        metafunc.parametrize("protocol", protocols)
+    if "protocol" not in metafunc.fixturenames:
+        return
+    module = metafunc.module.__name__.rpartition(".")[2]
+    protocols = PROTOCOLS if module in OVER_ALL else ["h1"]
+    if metafunc.definition.get_closest_marker("http1"):
+        protocols = [protocol for protocol in protocols if protocol.startswith("h1")]
+    metafunc.parametrize("protocol", protocols)
+
+
+@pytest.fixture
+def scheme(protocol):
+    return "http" if protocol == "h1" else "https"
 
 
 @pytest.fixture
@@ -36,7 +52,7 @@ def start(tmp_path, origin, protocol):
     def run(**options):
         directory = tmp_path / f"node{len(nodes)}"
         directory.mkdir()
-        nodes.append(Verge(directory, origin, tls=protocol == "h1-tls", **options))
+        nodes.append(Verge(directory, origin, protocol=protocol, **options))
         clients.append(Client(nodes[-1].port))
         nodes[-1].client = clients[-1]
         return nodes[-1]

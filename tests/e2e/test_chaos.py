@@ -301,10 +301,8 @@ def read_whole(connection, method):
     fields, stream = response.fields, connection.stream
     if method == "HEAD" or response.status in (204, 304):
         return response
-    if is_chunked(fields):
-        response.body, response.trailers = stream.chunks()
-    elif (length := content_length(fields)) is not None:
-        response.body = stream.exactly(length)
+    if is_chunked(fields) or content_length(fields) is not None:
+        response.body = connection.rest()
     else:
         try:
             while data := connection.sock.recv(65536):

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harness import CLOSE, DEADLINE_S, RESET, Connection, Reply, Truncated, fresh, in_parallel, pattern
+from harness import CLOSE, DEADLINE_S, RESET, Reply, Truncated, fresh, in_parallel, pattern
 from harness.util import BUILD
 
 MANY = 100 if BUILD else 1000
@@ -12,7 +12,7 @@ HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\
 
 
 def ask(verge, target="/"):
-    with Connection(verge.port) as connection:
+    with verge.client.connect() as connection:
         connection.request("GET", target)
         return connection.response()
 
@@ -44,10 +44,10 @@ def test_joiners_read_the_body_while_it_arrives(origin, verge):
     for connection in connections:
         connection.request("GET", "/")
         assert connection.head().status == 200
-        assert connection.stream.exactly(100_000) == pattern(100_000)
+        assert connection.read(100_000) == pattern(100_000)
     gate.set()
     for connection in connections:
-        assert connection.stream.exactly(100_000) == pattern(100_000, 100_000)
+        assert connection.read(100_000) == pattern(100_000, 100_000)
     assert origin.count("/") == 1
 
 
@@ -62,7 +62,7 @@ def test_when_the_origin_dies_half_way_nobody_gets_a_short_200(origin, verge, en
     gate.set()
     for connection in connections:
         with pytest.raises(Truncated):
-            connection.stream.exactly(1000)
+            connection.read(1000)
     assert verge.client.get("/").body == b"whole"
 
 
@@ -131,7 +131,7 @@ def test_the_first_client_may_leave(origin, verge):
     assert second.head().status == 200
     first.reset()
     gate.set()
-    assert second.stream.exactly(1000) == pattern(1000)
+    assert second.read(1000) == pattern(1000)
     assert origin.count("/") == 1
 
 
@@ -155,7 +155,7 @@ def test_unsafe_methods_are_never_collapsed(origin, verge):
         exchange.reply(Reply(body=exchange.request.body))
 
     def post(i):
-        with Connection(verge.port) as connection:
+        with verge.client.connect() as connection:
             connection.request("POST", "/", body=b"%d" % i)
             return connection.response().body
 

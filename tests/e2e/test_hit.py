@@ -25,18 +25,25 @@ def test_without_freshness_nothing_is_stored_and_nothing_invented(origin, client
     assert origin.count("/") == 2
 
 
-def test_fields_pass_untouched_in_order_and_case(origin, client):
+def as_sent(protocol, fields):
+    """HTTP/2 and HTTP/3 know no upper case in names."""
+    return fields if protocol.startswith("h1") else [(name.lower(), value) for name, value in fields]
+
+
+def test_fields_pass_untouched_in_order_and_case(origin, client, protocol):
     ours = [("X-One", "1"), ("x-two", 'a, "b"'), ("X-One", "3"), ("X-Eight", "caf\xe9")]
     origin.on("/", fresh(headers=ours))
     for response in (client.get("/"), client.get("/")):
-        assert [f for f in response.fields if f[0].lower().startswith("x-")] == ours
+        got = [f for f in response.fields if f[0].lower().startswith("x-")]
+        assert got == as_sent(protocol, ours)
 
 
-def test_request_fields_pass_untouched(origin, client):
+def test_request_fields_pass_untouched(origin, client, protocol):
     ours = [("X-One", "1"), ("x-two", 'a, "b"'), ("X-One", "3"), ("Accept", "*/*")]
     client.get("/", ours)
-    names = {name for name, _ in ours}
-    assert [f for f in origin.last().fields if f[0] in names] == ours
+    names = {name.lower() for name, _ in ours}
+    got = [f for f in origin.last().fields if f[0].lower() in names]
+    assert got == as_sent(protocol, ours)
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, 65536, 65537, 3_000_000])
@@ -81,7 +88,7 @@ def test_the_host_is_part_of_the_key(origin, client):
 
 
 def test_the_default_port_is_not_part_of_the_key(origin, client, protocol):
-    port = 443 if protocol == "h1-tls" else 80
+    port = 80 if protocol == "h1" else 443
     origin.on("/", fresh())
     client.get("/", {"Host": "a.example"})
     assert client.get("/", {"Host": f"a.example:{port}"}).hit

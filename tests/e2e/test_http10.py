@@ -1,7 +1,10 @@
 """HTTP/1.0 clients and origins."""
 
+import pytest
+
 from harness import CLOSE, Reply, fresh
 
+pytestmark = pytest.mark.http1
 
 def test_the_connection_ends_after_the_response(origin, client):
     origin.on("/", Reply(body=b"x"))

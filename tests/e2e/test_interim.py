@@ -1,5 +1,7 @@
 """Interim responses pass, and are never stored."""
 
+import pytest
+
 from harness import Reply, fresh
 
 LINK = {"Link": "</a.css>; rel=preload"}
@@ -31,6 +33,7 @@ def test_none_is_stored(origin, client):
     assert hit.hit and hit.interim == [] and "Link" not in hit.fields
 
 
+@pytest.mark.http1
 def test_an_old_client_gets_none(origin, client):
     origin.on("/", Reply(body=b"x", interim=[(103, LINK)]))
     response, _ = client.raw(b"GET / HTTP/1.0\r\nHost: a\r\n\r\n")

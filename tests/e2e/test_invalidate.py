@@ -38,10 +38,10 @@ def test_safe_methods_do_not(origin, client, method):
 
 
 @pytest.mark.parametrize("name", ["Location", "Content-Location"])
-@pytest.mark.parametrize("value", ["/b", "http://test.example/b", "//test.example/b", "b"])
-def test_what_the_response_names_on_the_same_host(origin, client, name, value):
+@pytest.mark.parametrize("value", ["/b", "$scheme://test.example/b", "//test.example/b", "b"])
+def test_what_the_response_names_on_the_same_host(origin, client, scheme, name, value):
     stored(origin, client, "/b")
-    origin.on("/a", Reply(201, {name: value}))
+    origin.on("/a", Reply(201, {name: value.replace("$scheme", scheme)}))
     client.request("POST", "/a", body=b"x")
     assert not client.get("/b").hit
 

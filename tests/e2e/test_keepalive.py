@@ -30,6 +30,7 @@ def test_an_origin_that_closes_after_each_response_is_no_matter(origin, client):
     assert origin.connections == 5
 
 
+@pytest.mark.http1
 def test_a_client_that_asks_for_close_gets_it(origin, client):
     connection = client.connect()
     connection.request("GET", "/", {"Connection": "close"})
@@ -47,6 +48,7 @@ def test_the_status_does_not_end_a_connection(origin, client, status):
         assert connection.response().status == status
 
 
+@pytest.mark.http1
 def test_a_client_that_closes_its_half_still_gets_its_answer(origin, client):
     origin.on("/", Reply(body=b"x"))
     connection = client.connect()

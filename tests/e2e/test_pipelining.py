@@ -1,6 +1,10 @@
 """Requests that do not wait for the answer before them."""
 
+import pytest
+
 from harness import Reply, fresh
+
+pytestmark = pytest.mark.http1
 
 HOST = b"Host: a.example\r\n"
 
@@ -69,6 +73,7 @@ def test_many_answers_without_bodies_at_once(origin, client):
     origin.on("/", fresh(b"body"))
     client.get("/")
     connection = client.connect()
+    connection.method = "HEAD"
     connection.send(b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n" +
                     (b"HEAD / HTTP/1.1\r\n" + HOST + b"\r\n") * 1999)
-    assert {connection.response("HEAD").status for _ in range(2000)} == {200}
+    assert {connection.response().status for _ in range(2000)} == {200}

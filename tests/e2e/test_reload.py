@@ -27,7 +27,7 @@ def test_a_request_in_flight_is_finished(origin, verge):
     connection.head()
     verge.reload(route="response_header set X-New yes;")
     gate.set()
-    assert connection.stream.exactly(6) == b"abcdef"
+    assert connection.read(6) == b"abcdef"
 
 
 def test_what_is_stored_stays(origin, verge):

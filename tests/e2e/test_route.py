@@ -30,7 +30,9 @@ def test_the_host_chooses_the_site(start, host, site):
 
 def test_a_host_without_a_site_is_421(origin, start):
     client = start(config=SITES).client
-    assert client.get("/", {"Host": "other.example"}).status == 421
+    connection = client.connect(name="exact.example")
+    connection.request("GET", "/", {"Host": "other.example"})
+    assert connection.response().status == 421
     assert origin.count() == 0
 
 

@@ -10,8 +10,8 @@ import threading
 from dataclasses import dataclass, field
 
 from .util import DEADLINE_S, eventually
-from .wire import (REQUEST_LINE, Fields, Malformed, Stream, Truncated, as_pairs, chunk,
-                   content_length, is_chunked, last_chunk, serialise)
+from .wire import (REQUEST_LINE, Body, Fields, Malformed, Stream, Truncated, as_pairs, chunk,
+                   last_chunk, serialise)
 
 CLOSE, RESET = object(), object()
 
@@ -82,10 +82,8 @@ class Exchange:
             return request.body
         if request["Expect"]:
             self.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-        if is_chunked(request.fields):
-            request.body, request.trailers = self.stream.chunks()
-        else:
-            request.body = self.stream.exactly(content_length(request.fields) or 0)
+        body = Body(self.stream, request.fields, length=0)
+        request.body, request.trailers = body.rest(), body.trailers
         return request.body
 
     def close(self):

@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from string import Template
 
-from .client import TLS_PORTS, Client
+from .client import SPEAKS, Client
 from .util import BUILD, DEADLINE_S, eventually, free_port
 from .wire import Truncated
 
@@ -48,15 +48,14 @@ def parse_metrics(text):
 class Verge:
     """
     `snippets` are put into the configuration above: cache=, origin=, site=, route=, top=. `config`
-    replaces the whole text; it may use the same $names.
+    replaces the whole text; it may use the same $names. `protocol` is what clients speak to it.
     """
 
-    def __init__(self, directory, origin, /, config=CONFIG, tls=False, **snippets):
+    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", **snippets):
         self.directory, self.origin, self.config = Path(directory), origin, config
         self.port, self.admin_port = free_port(), free_port()
-        self.tls = tls
-        TLS_PORTS.difference_update((self.port, self.admin_port))  # somebody else's, earlier
-        TLS_PORTS.update([self.port] if tls else [])
+        self.tls = protocol != "h1"
+        SPEAKS.update({self.port: protocol, self.admin_port: "h1"})
         self.access_log = self.directory / "access.log"
         self.error_log = self.directory / "stderr"
         self.file = self.directory / "verge.conf"
@@ -72,11 +71,11 @@ class Verge:
                             directory=self.directory)
         names.update(snippets)
         # Twice, because a snippet may use the names as well.
-        text = Template(self.config).substitute(names)
+        text = Template(Template(self.config).substitute(names)).substitute(names)
         if self.tls:
             text = text.replace(f"listen 127.0.0.1:{self.port};",
                                 f"listen 127.0.0.1:{self.port} tls; certificate self_signed;")
-        self.file.write_text(Template(text).substitute(names))
+        self.file.write_text(text)
 
     # -- the process
 

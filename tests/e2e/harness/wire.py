@@ -9,11 +9,14 @@ REQUEST_LINE = re.compile(rb"([!-~]+) ([!-~]+) HTTP/1\.([01])\Z")
 
 
 class Truncated(Exception):
-    """The peer ended, by FIN or by RST, before its message was whole; `body` is what had come."""
+    """
+    The peer ended before its message was whole: by FIN, by RST, or by resetting the stream, then
+    with a `code`. `body` is what had come.
+    """
 
-    def __init__(self, what, body=b""):
+    def __init__(self, what, body=b"", code=None):
         super().__init__(what)
-        self.body = body
+        self.body, self.code = body, code
 
 
 class Malformed(Exception):
@@ -35,7 +38,8 @@ class Fields(list):
         return bool(self.all(name))
 
     def names(self):
-        return [n for n, _ in self]
+        """As a set, without case."""
+        return {n.lower() for n, _ in self}
 
 
 def as_pairs(headers):
@@ -87,6 +91,12 @@ class Stream:
             raise Malformed(f"bare LF: {line!r}")
         return line[:-2]
 
+    def some(self, limit):
+        """What there is, at most so many bytes; nothing at the end."""
+        if not self.buffer:
+            self.more()
+        return self.take(limit)
+
     def exactly(self, n):
         parts, left = [], n
         while left:
@@ -114,22 +124,6 @@ class Stream:
             fields.append((name.decode(), value.strip(b" \t").decode("latin-1")))
         return fields
 
-    def chunks(self):
-        """A chunked body and its trailers."""
-        body = b""
-        try:
-            while True:
-                size = self.line().partition(b";")[0]
-                if not re.match(rb"[0-9A-Fa-f]{1,16}\Z", size):
-                    raise Malformed(f"chunk size: {size!r}")
-                if int(size, 16) == 0:
-                    return body, self.fields()
-                body += self.exactly(int(size, 16))
-                if self.exactly(2) != b"\r\n":
-                    raise Malformed("no CRLF after a chunk")
-        except Truncated as error:
-            raise Truncated(str(error), body + error.body) from None
-
 
 def content_length(fields):
     values = fields.all("Content-Length")
@@ -145,3 +139,67 @@ def is_chunked(fields):
     if codings != ["chunked"] or "Content-Length" in fields:
         raise Malformed(f"framing: {fields}")
     return True
+
+
+class Body:
+    """The body of one message by its framing, taken in pieces as they are wanted."""
+
+    def __init__(self, stream, fields, length=None):
+        """`length` is what counts where the fields do not say: None is up to the end."""
+        declared = content_length(fields)
+        self.stream, self.trailers = stream, Fields()
+        self.chunked = is_chunked(fields)
+        self.left = 0 if self.chunked else length if declared is None else declared
+        self.over = self.left == 0 and not self.chunked
+
+    def some(self, limit):
+        """At most so many bytes; none at the end."""
+        if self.chunked and not self.left and not self.over:
+            self.next_chunk()
+        if self.over:
+            return b""
+        data = self.stream.some(limit if self.left is None else min(limit, self.left))
+        if self.left is None:
+            self.over = not data
+        else:
+            self.passed(len(data))
+        return data
+
+    def passed(self, n):
+        if not n:
+            raise Truncated(f"{self.left} bytes missing")
+        self.left -= n
+        if self.left:
+            return
+        if not self.chunked:
+            self.over = True
+        elif self.stream.exactly(2) != b"\r\n":
+            raise Malformed("no CRLF after a chunk")
+
+    def next_chunk(self):
+        size = self.stream.line().partition(b";")[0]
+        if not re.match(rb"[0-9A-Fa-f]{1,16}\Z", size):
+            raise Malformed(f"chunk size: {size!r}")
+        self.left = int(size, 16)
+        if not self.left:
+            self.trailers, self.over = self.stream.fields(), True
+
+    def read(self, n):
+        """Exactly so many bytes."""
+        data = self.up_to(n)
+        if len(data) < n:
+            raise Truncated(f"{n - len(data)} of {n} bytes missing", data)
+        return data
+
+    def rest(self):
+        return self.up_to(float("inf"))
+
+    def up_to(self, n):
+        parts = []
+        try:
+            while n and (piece := self.some(min(n, 1 << 20))):
+                parts.append(piece)
+                n -= len(piece)
+        except Truncated as error:
+            raise Truncated(str(error), b"".join(parts)) from None
+        return b"".join(parts)
