@@ -1,0 +1,115 @@
+"""Programs that others wrote, against the node: what Debian has. The ones that take a build of their
+own or a browser are in clients/, behind `make test-clients`."""
+
+import json
+import re
+import subprocess
+
+import pytest
+
+from harness import DEADLINE_S, Reply, fresh, pattern
+
+SITE = """
+    cache { memory 64M; }
+    origin app { server 127.0.0.1:$origin_port; }
+    site * { listen 127.0.0.1:$port tls; certificate $directory/../ca.pem $directory/../ca.key;
+             $site route * { origin app; } }
+    admin { listen 127.0.0.1:$admin_port; }
+"""
+BODY = pattern(300_000)
+
+
+def run(*command, limit_s=4 * DEADLINE_S, **options):
+    """What the program printed, which must not have failed. Text, unless told otherwise."""
+    options = {"text": True, **options}
+    done = subprocess.run([str(word) for word in command], capture_output=True, timeout=limit_s,
+                          stdin=subprocess.DEVNULL, **options)
+    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+@pytest.fixture
+def certificate(tmp_path):
+    """Its own issuer, as good as one can be that nobody has heard of."""
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+        "-days", "90", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+        "-addext", "extendedKeyUsage=serverAuth", "-keyout", tmp_path / "ca.key",
+        "-out", tmp_path / "ca.pem")
+    return tmp_path / "ca.pem"
+
+
+@pytest.fixture
+def node(start, certificate):
+    return start(config=SITE)
+
+
+def url(node, path="/"):
+    return f"https://localhost:{node.port}{path}"
+
+
+def curl(node, certificate, path, *options, text=False):
+    return run("/usr/bin/curl", "-s", "--cacert", certificate, *options, url(node, path), text=text)
+
+
+CURL = pytest.mark.parametrize("option, version", [("--http1.1", b"1.1")])
+H2LOAD = pytest.mark.parametrize("option, name", [("--h1", "http/1.1")])
+
+
+@CURL
+def test_curl_gets_a_miss_and_a_hit(origin, node, certificate, option, version):
+    origin.on("/file", fresh(BODY))
+    for result in (b"fwd=uri-miss", b"hit"):
+        said = curl(node, certificate, "/file", option, "-D", "-", "-w", "%{http_version}")
+        head, _, rest = said.partition(b"\r\n\r\n")
+        assert rest == BODY + version
+        assert re.search(rb"(?im)^cache-status: .*" + result, head)
+
+
+@CURL
+def test_curl_uploads(origin, node, certificate, tmp_path, option, version):
+    (tmp_path / "body").write_bytes(BODY)
+    origin.on("/upload", Reply(body=b"thanks"))
+    assert curl(node, certificate, "/upload", option, "--data-binary", f"@{tmp_path}/body") == b"thanks"
+    assert origin.last().body == BODY
+
+
+@CURL
+def test_curl_asks_for_heads_and_ranges(origin, node, certificate, option, version):
+    origin.on("/file", fresh(BODY))
+    assert curl(node, certificate, "/file", option) == BODY
+    assert re.search(rb"(?i)content-length: 300000", curl(node, certificate, "/file", option, "-I"))
+    assert curl(node, certificate, "/file", option, "-r", "1000-1999") == BODY[1000:2000]
+
+
+@H2LOAD
+def test_h2load_has_every_request_answered(origin, node, option, name):
+    origin.on("/file", fresh(pattern(5000)))
+    said = run("h2load", "-n2000", "-c8", "-m16", option, url(node, "/file"))
+    assert f"Application protocol: {name}" in said
+    assert "2000 done, 2000 succeeded, 0 failed, 0 errored, 0 timeout" in said
+    assert len(origin.requests) == 1
+
+
+# About the issuer, who publishes neither a revocation list nor a DNS record; not about the node.
+ISSUER = {"cert_chain_of_trust", "cert_revocation", "DNS_CAArecord", "cert_trust"}
+HEADERS = """
+    response_header set Strict-Transport-Security "max-age=31536000; includeSubDomains";
+    response_header set X-Frame-Options DENY;
+    response_header set X-Content-Type-Options nosniff;
+    response_header set Content-Security-Policy "default-src 'self'";
+"""
+
+
+def test_testssl_complains_of_nothing_but_the_issuer(origin, start, certificate, tmp_path):
+    origin.on("/", fresh(b"body"))
+    node = start(config=SITE, site=HEADERS)
+    report = tmp_path / "testssl.json"
+    # Its exit code counts its findings.
+    subprocess.run(["testssl", "--quiet", "--color", "0", "--warnings", "off", "--ip", "127.0.0.1",
+                    "--jsonfile", report, url(node)], stdin=subprocess.DEVNULL, timeout=20 * DEADLINE_S,
+                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    findings = json.loads(report.read_text())
+    by_id = {finding["id"]: finding for finding in findings}
+    assert by_id["TLS1_3"]["severity"] == "OK" and by_id["heartbleed"]["severity"] == "OK", findings
+    bad = [f for f in findings if f["severity"] not in ("OK", "INFO", "LOW", "DEBUG")]
+    assert [f for f in bad if f["id"] not in ISSUER] == []
