@@ -421,11 +421,18 @@ static void key_forwarded_host(struct serve *s)
     s->key.hash = key_hash(s->key.text);
 }
 
+static unsigned metric_protocol(enum http_version version)
+{
+    return version == HTTP_1_0   ? METRIC_HTTP_1_0
+           : version == HTTP_1_1 ? METRIC_HTTP_1_1
+           : version == HTTP_2   ? METRIC_HTTP_2
+                                 : METRIC_HTTP_3;
+}
+
 static void begin(struct exchange *x)
 {
     struct serve *s = open_serve(x);
-    metric_add_by(METRIC_REQUESTS,
-                  x->request.version == HTTP_1_0 ? METRIC_HTTP_1_0 : METRIC_HTTP_1_1, 1);
+    metric_add_by(METRIC_REQUESTS, metric_protocol(x->request.version), 1);
     int rc = admit_request(s->config, x, &s->route);
     if (rc < 0) {
         answer_with_error(s, rc);

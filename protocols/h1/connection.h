@@ -12,6 +12,7 @@
 #include "protocols/h1/print.h"
 #include "protocols/h1/sender.h"
 #include "protocols/h1/server.h"
+#include "protocols/http/inbox.h"
 
 /* Of finished responses, before the next pipelined request is looked at. */
 #define OUTPUT_MAX (64 * 1024)
@@ -37,12 +38,10 @@ struct h1_server {
     bool keep_alive; /* after the present response */
     bool unfinished; /* a response was broken off */
 
-    /* Input: one block, of which [in_at, in_end) is unread. The request's slices point into
-     * head_block. */
-    struct block *in;
-    size_t in_at, in_end, scanned;
-    struct block *head_block;
-    struct h1_limits limits; /* the present request's */
+    struct inbox in;
+    size_t scanned;
+    struct block *head_block; /* that the request's slices point into */
+    struct h1_limits limits;  /* the present request's */
     uint64_t lingered_bytes, counted_in_bytes, counted_out_bytes;
 
     /* The request's body. */
@@ -83,11 +82,6 @@ void h1_break_off(struct h1_server *s, int error);
 
 /* ---- server_input.c ---- */
 
-struct slice h1_unread(const struct h1_server *s);
-/* A block without unread bytes is given back, so that an idle connection holds none. */
-void h1_consume(struct h1_server *s, size_t n);
-/* Copies; false when memory is out. */
-bool h1_append(struct h1_server *s, struct slice bytes);
 /* Reads on, or not, by how much is unread. */
 void h1_regulate_input(struct h1_server *s);
 /* Makes the body ready that the parsed request announces. */

@@ -31,7 +31,7 @@ static void on_scope_idle(struct scope *scope)
     struct h1_server *s = container_of(scope, struct h1_server, scope);
     count_bytes(s);
     conn_close(&s->conn);
-    worker_block_put(s->conn.worker, &s->in);
+    inbox_clear(&s->in, s->conn.worker);
     arena_free(&s->x.arena);
     http_connection_leave(&s->client);
     free(s);
@@ -61,7 +61,7 @@ static void linger(struct h1_server *s)
         return;
     }
     s->state = STATE_LINGERING;
-    h1_consume(s, h1_unread(s).n);
+    inbox_clear(&s->in, s->conn.worker);
     conn_shutdown(&s->conn);
     if (!s->conn.reading) conn_recv_start(&s->conn);
     h1_set_timer(s, LINGER_MS);
@@ -140,8 +140,8 @@ static void accept_request(struct h1_server *s, const struct h1_request *r, size
     x->te_trailers = r->te_trailers;
     s->keep_alive =
         r->keep_alive && r->msg.method != METHOD_CONNECT; /* what follows may be no HTTP */
-    s->head_block = block_hold(s->in);
-    h1_consume(s, head_bytes);
+    s->head_block = block_hold(s->in.block);
+    inbox_consume(&s->in, s->conn.worker, head_bytes);
     h1_open_request_body(s, r);
     x->handler->begin(x);
 }
@@ -149,7 +149,7 @@ static void accept_request(struct h1_server *s, const struct h1_request *r, size
 /* True when a request was taken, or what came was refused as one; the state has changed then. */
 static bool next_request(struct h1_server *s)
 {
-    struct slice in = h1_unread(s);
+    struct slice in = inbox_unread(&s->in);
     const struct http_limits *limits = s->client.service->limits;
     if (in.n == 0) return false;
     if (s->scanned == 0) s->x.began_us = s->conn.worker->now_us;
@@ -170,7 +170,7 @@ static bool next_request(struct h1_server *s)
 static void wait_for_request(struct h1_server *s)
 {
     const struct http_limits *limits = s->client.service->limits;
-    bool begun = h1_unread(s).n > 0;
+    bool begun = inbox_unread(&s->in).n > 0;
     bool queued = conn_queued_bytes(&s->conn) > 0;
     if (s->conn.read_ended || (!begun && s->client.service->draining)) {
         if (!queued) close_now(s);
@@ -227,7 +227,7 @@ static void on_data(struct conn *c, struct slice bytes)
     if (s->state == STATE_LINGERING) {
         s->lingered_bytes += bytes.n;
         if (s->lingered_bytes > LINGER_BYTES_MAX) close_now(s);
-    } else if (!h1_append(s, bytes)) {
+    } else if (!inbox_append(&s->in, s->conn.worker, bytes)) {
         h1_break_off(s, -E_NO_MEMORY);
     } else {
         h1_wake_request_body(s);
@@ -274,7 +274,7 @@ static void on_ready_timeout(struct h1_server *s)
             h1_watch_client(s);
         else
             close_now(s);
-    } else if (h1_unread(s).n) {
+    } else if (inbox_unread(&s->in).n) {
         reject(s, -E_HEADER_TIMEOUT);
         h1_server_run(s);
     } else {

@@ -4,52 +4,11 @@
 /* Unread bytes a client may have waiting here, unless a head may be larger. */
 #define INPUT_MAX (64 * 1024)
 
-/* ---- unread bytes ---- */
-
-struct slice h1_unread(const struct h1_server *s)
-{
-    return s->in ? slice_of(s->in->data + s->in_at, s->in_end - s->in_at) : SLICE_NONE;
-}
-
-void h1_consume(struct h1_server *s, size_t n)
-{
-    s->in_at += n;
-    if (s->in_at < s->in_end) return;
-    worker_block_put(s->conn.worker, &s->in);
-    s->in_at = s->in_end = 0;
-}
-
-/* The unread bytes move to a new block when there is no room behind them; spans keep the old one.
- */
-static bool make_room(struct h1_server *s, size_t n)
-{
-    if (s->in && s->in->size_bytes - s->in_end >= n) return true;
-    struct slice old = h1_unread(s);
-    size_t need = old.n + n;
-    struct block *b =
-        need <= WORKER_BLOCK_BYTES ? worker_block(s->conn.worker) : block_new(need * 2);
-    if (!b) return false;
-    if (old.n) memcpy(b->data, old.p, old.n);
-    worker_block_put(s->conn.worker, &s->in);
-    s->in = b;
-    s->in_at = 0;
-    s->in_end = old.n;
-    return true;
-}
-
-bool h1_append(struct h1_server *s, struct slice bytes)
-{
-    if (!make_room(s, bytes.n)) return false;
-    memcpy(s->in->data + s->in_end, bytes.p, bytes.n);
-    s->in_end += bytes.n;
-    return true;
-}
-
 void h1_regulate_input(struct h1_server *s)
 {
     size_t head = s->client.service->limits->head_bytes + s->client.service->limits->line_bytes;
     size_t max = head > INPUT_MAX ? head : INPUT_MAX;
-    size_t waiting = h1_unread(s).n;
+    size_t waiting = inbox_unread(&s->in).n;
     if (waiting >= max)
         conn_recv_stop(&s->conn);
     else if (!s->conn.reading && !s->conn.read_ended && waiting < max / 2)
@@ -100,29 +59,29 @@ static enum body_result wait_for_more(struct h1_server *s)
 
 static void hand_out(struct h1_server *s, struct slice data, struct span *out)
 {
-    *out = span_of(s->in, (size_t)(data.p - s->in->data), data.n);
+    *out = inbox_span(&s->in, data);
     s->x.body_received_bytes += data.n;
 }
 
 static enum body_result pull_length(struct h1_server *s, struct span *out)
 {
-    struct slice data = h1_unread(s);
+    struct slice data = inbox_unread(&s->in);
     if (s->request_left == 0) return ended(s);
     if (data.n == 0) return wait_for_more(s);
     if (data.n > s->request_left) data.n = s->request_left;
     s->request_left -= data.n;
     hand_out(s, data, out);
-    h1_consume(s, data.n);
+    inbox_consume(&s->in, s->conn.worker, data.n);
     return BODY_DATA;
 }
 
 static enum body_result pull_chunked(struct h1_server *s, struct span *out)
 {
-    struct slice in = h1_unread(s), data;
+    struct slice in = inbox_unread(&s->in), data;
     size_t before = in.n;
     int what = h1_chunked_next(&s->chunked, &in, &data);
     if (what == H1_CHUNK_DATA) hand_out(s, data, out);
-    h1_consume(s, before - in.n);
+    inbox_consume(&s->in, s->conn.worker, before - in.n);
     if (what == H1_CHUNK_DATA) return BODY_DATA;
     if (what == H1_CHUNK_END) return ended(s);
     return what == H1_CHUNK_MORE ? wait_for_more(s) : failed(s, -E_BAD_FRAMING);

@@ -37,7 +37,7 @@ static void choose_framing(struct h1_server *s, const struct response *r, bool h
 static void choose_connection(struct h1_server *s, struct h1_framing *framing)
 {
     bool enough = s->requests >= s->client.service->limits->requests_per_connection;
-    bool was_last = s->conn.read_ended && h1_unread(s).n == 0;
+    bool was_last = s->conn.read_ended && inbox_unread(&s->in).n == 0;
     if (!s->request_ended || enough || s->client.service->draining || was_last)
         s->keep_alive = false;
     framing->connection = !s->keep_alive                    ? H1_CONNECTION_CLOSE

@@ -41,9 +41,19 @@ static unsigned slot_of(struct slice name)
     return ((unsigned)name.n * 42 + first * 37 + middle * 32 + last * 39) % SLOT_COUNT;
 }
 
-__attribute__((constructor)) static void fill_slots(void)
+enum { NAME_BYTES = 28 };
+static char lower_names[FIELD_COUNT][NAME_BYTES];
+
+#define FIELD(id, name, flags)                                                                     \
+    _Static_assert(sizeof(name) - 1 <= NAME_BYTES, "a name fits its place in lower_names");
+#include "protocols/http/field.def"
+#undef FIELD
+
+__attribute__((constructor)) static void fill_tables(void)
 {
     for (unsigned id = 1; id < FIELD_COUNT; id++) {
+        struct slice name = known[id].name;
+        for (size_t i = 0; i < name.n; i++) lower_names[id][i] = ascii_lower(name.p[i]);
         unsigned at = slot_of(known[id].name);
         while (slots[at]) at = (at + 1) % SLOT_COUNT;
         slots[at] = (uint8_t)id;
@@ -82,6 +92,11 @@ enum field_id field_lookup(struct slice name)
         if (known[id].name.n == name.n && equals_known(known[id].name, name.p)) return id;
     }
     return FIELD_OTHER;
+}
+
+struct slice field_name_lower(enum field_id id)
+{
+    return slice_of(lower_names[id], known[id].name.n);
 }
 
 struct slice field_name(enum field_id id)

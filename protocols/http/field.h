@@ -41,7 +41,8 @@ struct fields {
  * compare: a few nanoseconds. */
 enum field_id field_lookup(struct slice name);
 struct slice field_name(enum field_id id); /* canonical spelling */
-unsigned field_flags(enum field_id id);    /* enum field_flags, or-ed; 0 for FIELD_OTHER */
+struct slice field_name_lower(enum field_id id);
+unsigned field_flags(enum field_id id); /* enum field_flags, or-ed; 0 for FIELD_OTHER */
 
 /* Appends; grows in the arena. The slices are kept, not copied. */
 void fields_add(struct fields *f, struct arena *a, enum field_id id, struct slice value);
