@@ -41,7 +41,7 @@ def test_without_a_validator_it_is_fetched_anew(origin, client):
     client.get("/")
     outlive(1)
     assert client.get("/").body == b"new"
-    assert not {"If-None-Match", "If-Modified-Since"} & set(origin.last().fields.names())
+    assert not {"if-none-match", "if-modified-since"} & origin.last().fields.names()
 
 
 def test_a_304_updates_the_stored_fields_but_not_those_of_the_body(origin, client):
@@ -55,7 +55,7 @@ def test_a_304_updates_the_stored_fields_but_not_those_of_the_body(origin, clien
     for response in (client.get("/"), client.get("/")):
         assert [response[n] for n in ("X-One", "X-Two", "X-Three")] == ["new", "kept", "added"]
         assert response.body == b"body"
-        assert not {"Content-MD5", "Content-Encoding", "Content-Range"} & set(response.fields.names())
+        assert not {"content-md5", "content-encoding", "content-range"} & response.fields.names()
 
 
 def test_no_cache_asks_every_time(origin, client):

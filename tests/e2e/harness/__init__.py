@@ -1,12 +1,13 @@
 """Both ends of a request, scripted, and the program between them."""
 
 from .client import Client, Connection
+from .h2 import H2Connection, RawH2
 from .origin import CLOSE, RESET, Origin, Reply, fresh
 from .util import DEADLINE_S, eventually, in_parallel, outlive, pattern
 from .verge import Verge
 from .wire import Truncated
 
 __all__ = [
-    "CLOSE", "RESET", "DEADLINE_S", "Client", "Connection", "Origin", "Reply", "Truncated",
+    "CLOSE", "RESET", "DEADLINE_S", "Client", "Connection", "H2Connection", "RawH2", "Origin", "Reply", "Truncated",
     "Verge", "eventually", "fresh", "in_parallel", "outlive", "pattern",
 ]

@@ -11,7 +11,7 @@ Connections of all protocols have the same interface, so that a scenario runs ov
     read(n), rest()       exactly so much of the body, the rest; what is not read is not asked for
     response()            head and body
     reset(), close()      leaves the request abruptly; leaves altogether
-    ended()               whether the node ends the connection next; waits for it
+    usable(), ended()     whether another request may be asked; whether the node ends the connection next
 
 What breaks off raises Truncated. `multiplexed` says whether a request can end without its connection.
 """
@@ -167,6 +167,10 @@ class Connection(Asking):
     def reset(self):
         hang_up(self.sock)
 
+    def usable(self):
+        """Whether another request may be asked here, as far as the node has said."""
+        return True
+
     def ended(self):
         """Whether the node closes next; waits for that or for a byte."""
         return self.stream.at_end()
@@ -266,7 +270,9 @@ class Client:
 
     def request(self, method, target, headers=(), body=None, trailers=()):
         name = NAME if SPEAKS.get(self.port, "h1") == "h1" else name_asked(headers)
-        connection = self.kept.pop(name, None) or self.connect(name=name)
+        connection = self.kept.pop(name, None)
+        if not connection or not connection.usable():
+            connection = self.connect(name=name)
         connection.request(method, target, headers, body, trailers)
         response = connection.response()
         if (response["Connection"] or "").lower() != "close":
@@ -288,4 +294,5 @@ class Client:
             connection.close()
 
 
+# Of each protocol; the others are added where they are defined.
 PROTOCOLS = {"h1": Connection, "h1-tls": Connection}
