@@ -108,6 +108,12 @@ tools := curl h2load bsslserver
 $(tools:%=build/tools/%): build/tools/%: FORCE | $(OUT)/flags packages-tools
 	@tools/deps/tool $* $(DEPS) $@
 
+# The tests' QUIC client: the node's libraries, but nothing of the node.
+build/quicclient: $(wildcard tests/client/*.c) $(wildcard tests/client/*.h) | $(OUT)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@gcc -std=gnu17 -O2 -g $(warnings) -D_GNU_SOURCE= -isystem $(DEPS)/include $(filter %.c,$^) $(libs) -o $@
+
 $(units:$(OUT)/unit/%=$(OUT)/obj/tests/unit/%.o): | packages-check
 $(units): $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(library)
 	@mkdir -p $(@D)
@@ -138,7 +144,7 @@ run: $(verge) build/origin  ## start Verge before a demo origin (ORIGIN=http://H
 check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
 	@tools/run-tests --build '$(BUILD)' layers unit
 
-test: $(verge) build/origin packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
+test: $(verge) build/origin build/quicclient packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
 	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import CLOSE, RESET, Client, Reply, Truncated, fresh, pattern
+from harness import CLOSE, RESET, Client, Reply, Truncated, fresh, h3, pattern, qpack
 from harness.client import CacheStatus
 from harness.verge import parse_metrics
 from harness.wire import Malformed
@@ -80,3 +80,38 @@ def test_metrics_are_read_with_their_labels():
 def test_the_pattern_names_its_offsets():
     assert pattern(16, 32) == b"000000000000020\n"
     assert pattern(100)[7:50] == pattern(43, 7)
+
+
+def test_a_field_section_of_http3_is_read():
+    """RFC 9204 appendix B.1, what the encoder writes, and Huffman's code as in RFC 7541 appendix C.4.1."""
+    assert qpack.decode(bytes.fromhex("0000510b2f696e6465782e68746d6c")) == [(":path", "/index.html")]
+    fields = [(":status", "200"), ("x-" + "long" * 50, "v" * 1000), ("empty", "")]
+    assert qpack.decode(qpack.encode(fields)) == fields
+    assert qpack.decode(bytes.fromhex("0000d9508cf1e3c2e5f23a6ba0ab90f4ff")) == \
+        [(":status", "200"), (":authority", "www.example.com")]
+
+
+@pytest.mark.parametrize("section", ["000080", "00001000", "020080", "000051", "00"])
+def test_a_dynamic_table_that_was_not_allowed_is_an_error(section):
+    with pytest.raises(Malformed):
+        qpack.decode(bytes.fromhex(section))
+
+
+@pytest.mark.parametrize("number, wire", [
+    (37, "25"), (15293, "7bbd"), (494878333, "9d7f3e7d"), (151288809941952652, "c2197c5eff14e88c")])
+def test_numbers_of_quic(number, wire):
+    assert h3.varint(number).hex() == wire
+    assert h3.read_varint(bytes.fromhex(wire)) == (number, len(wire) // 2)
+    assert h3.read_varint(bytes.fromhex(wire)[:-1])[0] is None
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+def test_frames_are_put_together_from_any_pieces(step):
+    data = h3.frame(h3.HEADERS, b"abc") + h3.frame(h3.DATA, b"body") + h3.frame(0x21, b"") + h3.frame(h3.GOAWAY, b"\0")
+    frames, got, framing = h3.Frames(), {}, 0
+    for at in range(0, len(data), step):
+        for kind, payload, overhead in frames.take(data[at:at + step]):
+            got[kind] = got.get(kind, b"") + payload
+            framing += overhead
+    assert got == {h3.HEADERS: b"abc", h3.DATA: b"body", 0x21: b"", h3.GOAWAY: b"\0"}
+    assert framing == len(data) - 4

@@ -2,12 +2,13 @@
 
 from .client import Client, Connection
 from .h2 import H2Connection, RawH2
+from .h3 import H3Connection
 from .origin import CLOSE, RESET, Origin, Reply, fresh
 from .util import DEADLINE_S, eventually, in_parallel, outlive, pattern
 from .verge import Verge
 from .wire import Truncated
 
 __all__ = [
-    "CLOSE", "RESET", "DEADLINE_S", "Client", "Connection", "H2Connection", "RawH2", "Origin", "Reply", "Truncated",
-    "Verge", "eventually", "fresh", "in_parallel", "outlive", "pattern",
+    "CLOSE", "RESET", "DEADLINE_S", "Client", "Connection", "H2Connection", "H3Connection", "Origin",
+    "RawH2", "Reply", "Truncated", "Verge", "eventually", "fresh", "in_parallel", "outlive", "pattern",
 ]
