@@ -70,7 +70,7 @@ static struct tls_context *choose_certificate(const void *door, struct slice hos
 static struct tls *open_session(const struct listener *l, const struct peer *peer)
 {
     struct tls_context *first = certificate_first(l->owner->edge->config, &l->address);
-    unsigned protocols = TLS_H1;
+    unsigned protocols = (l->address.h1 ? TLS_H1 : 0) | (l->address.h2 ? TLS_H2 : 0);
     return first ? tls_accept(first, protocols, choose_certificate, peer->listener) : NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "edge/base/mem.h"
 #include "edge/io/conn.h"
 #include "protocols/h1/server.h"
+#include "protocols/h2/server.h"
 
 struct greeting {
     struct http_connection client;
@@ -45,7 +46,10 @@ static void hand_over(struct greeting *g)
     timer_cancel(&g->timer);
     http_connection_hand_over(&g->client);
     scope_close(&g->scope);
-    h1_server_start(service, fd, &g->client.peer, tls, g->refuse);
+    if (tls_protocol(tls) == TLS_H2)
+        h2_server_start(service, fd, &g->client.peer, tls, g->refuse);
+    else
+        h1_server_start(service, fd, &g->client.peer, tls, g->refuse);
 }
 
 static void on_data(struct conn *c, struct slice bytes)

@@ -32,6 +32,14 @@ static const char *name_protocol(unsigned index)
     return names[index];
 }
 
+static const char *name_flood(unsigned index)
+{
+    static const char *const names[METRIC_FLOOD_KINDS] = { "reset",    "error",    "ping",
+                                                           "settings", "priority", "empty",
+                                                           "headers" };
+    return names[index];
+}
+
 static const char *name_status_class(unsigned index)
 {
     static const char *const names[METRIC_STATUS_CLASSES] = { "none", "1xx", "2xx",

@@ -359,6 +359,12 @@ void conn_shutdown(struct conn *c)
         shutdown(c->fd, SHUT_WR);
 }
 
+void conn_reset(struct conn *c)
+{
+    struct linger hard = { .l_onoff = 1, .l_linger = 0 };
+    setsockopt(c->fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
+}
+
 void conn_cancel(struct conn *c)
 {
     c->reading = false;

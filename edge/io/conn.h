@@ -87,6 +87,8 @@ void conn_flush(struct conn *c);
 
 /* Ends our sending side (FIN) once the peer may read everything; call it when drained. */
 void conn_shutdown(struct conn *c);
+/* Closing will reset, so that nobody takes what was sent for whole. */
+void conn_reset(struct conn *c);
 /* Asks for the end of everything in flight. */
 void conn_cancel(struct conn *c);
 /* The descriptor belongs to the caller now; nothing may be armed. */

@@ -13,6 +13,7 @@
 #include "protocols/h1/sender.h"
 #include "protocols/h1/server.h"
 #include "protocols/http/inbox.h"
+#include "protocols/http/pace.h"
 
 /* Of finished responses, before the next pipelined request is looked at. */
 #define OUTPUT_MAX (64 * 1024)
@@ -50,14 +51,12 @@ struct h1_server {
     struct h1_chunked chunked;
     uint64_t request_left;
     bool request_ended, continue_owed, body_waiting;
-    int request_error;                /* it will not come: -E_... */
-    int64_t wait_began_ms, waited_ms; /* for the client, while somebody pulled */
+    int request_error; /* it will not come: -E_... */
+    struct pace_in pace_in;
 
     /* The response. */
     struct h1_sender response;
-    int64_t send_began_ms;
-    uint64_t send_began_bytes,
-        progress_bytes; /* acknowledged: when it began, when last looked at */
+    struct pace_out pace_out; /* by what is acknowledged */
 };
 
 static inline int64_t h1_now_ms(const struct h1_server *s)

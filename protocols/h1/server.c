@@ -1,7 +1,6 @@
 #include "protocols/h1/server.h"
 
 #include <stdlib.h>
-#include <sys/socket.h>
 
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
@@ -42,10 +41,7 @@ static void on_scope_idle(struct scope *scope)
 static void close_now(struct h1_server *s)
 {
     if (s->state == STATE_CLOSING) return;
-    if (s->unfinished || conn_queued_bytes(&s->conn)) {
-        struct linger hard = { .l_onoff = 1, .l_linger = 0 };
-        setsockopt(s->conn.fd, SOL_SOCKET, SO_LINGER, &hard, sizeof hard);
-    }
+    if (s->unfinished || conn_queued_bytes(&s->conn)) conn_reset(&s->conn);
     s->state = STATE_CLOSING;
     timer_cancel(&s->timer);
     conn_cancel(&s->conn);

@@ -38,20 +38,13 @@ static enum body_result ended(struct h1_server *s)
     return BODY_END;
 }
 
-/* Only time counts in which the client was waited for: it is not slow while the origin is. */
-static bool too_slow(const struct h1_server *s)
-{
-    const struct http_limits *limits = s->client.service->limits;
-    if (!limits->rate_min_bytes || s->waited_ms <= limits->rate_grace_ms) return false;
-    return (int64_t)s->x.body_received_bytes < limits->rate_min_bytes * (s->waited_ms / 1000);
-}
-
 static enum body_result wait_for_more(struct h1_server *s)
 {
     if (s->conn.read_ended) return failed(s, -E_CLIENT_GONE);
-    if (too_slow(s)) return failed(s, -E_BODY_TIMEOUT);
+    if (pace_in_is_slow(&s->pace_in, s->client.service->limits, s->x.body_received_bytes))
+        return failed(s, -E_BODY_TIMEOUT);
     s->body_waiting = true;
-    s->wait_began_ms = h1_now_ms(s);
+    pace_in_wait(&s->pace_in, h1_now_ms(s));
     if (!s->running && !timer_armed(&s->timer))
         h1_set_timer(s, s->client.service->limits->body_timeout_ms);
     return BODY_WAIT;
@@ -116,7 +109,7 @@ void h1_open_request_body(struct h1_server *s, const struct h1_request *r)
     if (r->body == H1_BODY_NONE) return;
     s->continue_owed = r->expect_continue;
     s->request_left = r->body == H1_BODY_LENGTH ? (uint64_t)r->msg.length : 0;
-    s->waited_ms = 0;
+    s->pace_in = (struct pace_in){ 0 };
     s->request_body = (struct body){ .ops = &request_body_ops };
     s->x.request_body = &s->request_body;
     if (r->body == H1_BODY_CHUNKED) h1_chunked_init(&s->chunked, &s->limits, &s->x.arena);
@@ -127,7 +120,7 @@ void h1_wake_request_body(struct h1_server *s)
 {
     if (!s->body_waiting) return;
     s->body_waiting = false;
-    s->waited_ms += h1_now_ms(s) - s->wait_began_ms;
+    pace_in_go_on(&s->pace_in, h1_now_ms(s));
     timer_cancel(&s->timer);
     s->request_body.ready(&s->request_body);
 }

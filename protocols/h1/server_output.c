@@ -74,7 +74,7 @@ static void respond(struct exchange *x, const struct response *r, struct body *b
     timer_cancel(&s->timer);
     x->status = r->status;
     x->first_byte_us = s->conn.worker->now_us;
-    s->send_began_ms = 0;
+    s->pace_out = (struct pace_out){ 0 };
     if (!start_response(s, r, body))
         h1_break_off(s, -E_NO_MEMORY);
     else
@@ -108,20 +108,12 @@ void h1_answer(struct h1_server *s)
 void h1_watch_client(struct h1_server *s)
 {
     if (timer_armed(&s->timer) || conn_queued_bytes(&s->conn) == 0) return;
-    s->progress_bytes = conn_acknowledged_bytes(&s->conn);
-    if (s->send_began_ms == 0) {
-        s->send_began_ms = h1_now_ms(s);
-        s->send_began_bytes = s->progress_bytes;
-    }
+    pace_out_look(&s->pace_out, h1_now_ms(s), conn_acknowledged_bytes(&s->conn));
     h1_set_timer(s, s->client.service->limits->send_timeout_ms);
 }
 
 bool h1_client_keeps_up(struct h1_server *s)
 {
-    const struct http_limits *limits = s->client.service->limits;
-    uint64_t at = conn_acknowledged_bytes(&s->conn);
-    if (at == s->progress_bytes) return false;
-    int64_t since_ms = h1_now_ms(s) - s->send_began_ms;
-    if (!limits->rate_min_bytes || since_ms <= limits->rate_grace_ms) return true;
-    return (int64_t)(at - s->send_began_bytes) >= limits->rate_min_bytes * (since_ms / 1000);
+    return pace_out_keeps_up(&s->pace_out, s->client.service->limits, h1_now_ms(s),
+                             conn_acknowledged_bytes(&s->conn));
 }

@@ -248,9 +248,9 @@ struct fields pseudo_response(struct arena *a, const struct response *r, int64_t
     if (r->stored) add_all(&f, a, r->stored);
     add_all(&f, a, &r->fields);
     if (length >= 0)
-        f.v[f.n++] = (struct field){ field_name_lower(FIELD_CONTENT_LENGTH),
-                                     arena_printf(a, "%lld", (long long)length),
-                                     FIELD_CONTENT_LENGTH };
+        f.v[f.n++] =
+            (struct field){ field_name_lower(FIELD_CONTENT_LENGTH),
+                            arena_printf(a, "%lld", (long long)length), FIELD_CONTENT_LENGTH };
     return f;
 }
 
