@@ -41,8 +41,8 @@ size_t payload_drop(struct payload *p)
     return cost;
 }
 
-/* Small pieces, such as many chunks, are copied behind one another: a row of crumbs would hold a block for each and be slow
- * to walk. */
+/* Small pieces, such as many chunks, are copied behind one another: a row of crumbs would hold a
+ * block for each and be slow to walk. */
 static bool gather(struct payload *p, const struct span *s)
 {
     struct span *last = p->count ? &p->segments[p->count - 1] : NULL;

@@ -154,8 +154,8 @@ static bool keeps_set_cookie(const struct cache_policy *p, const struct response
 static bool names_unkeyed(struct slice vary)
 {
     static const struct slice names[] = {
-        SLICE("*"),         SLICE("X-Forwarded-For"), SLICE("Forwarded"),
-        SLICE("X-Real-IP"), SLICE("Via"),             SLICE("CDN-Loop"),
+        SLICE("*"),   SLICE("X-Forwarded-For"), SLICE("Forwarded"), SLICE("X-Real-IP"),
+        SLICE("Via"), SLICE("CDN-Loop"),
     };
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
         if (value_list_has(vary, names[i])) return true;

@@ -7,10 +7,8 @@
 
 #include "edge/config.h"
 
-/* The first of the sites that listen there: for a client that names nobody, as one does that
- * connects to an address. NULL where the listener has none. */
-struct tls_context *certificate_first(const struct config *c, const struct config_listen *listen);
-/* That of the site that answers for the host (SNI, empty: none); NULL where there is none. */
+/* That of the site that answers for the host (SNI); with an empty one, as where a client connects
+ * to an address, that of the first site there. NULL where there is none. */
 struct tls_context *certificate_choose(const struct config *c, const struct config_listen *listen,
                                        struct slice host);
 

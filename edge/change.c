@@ -52,6 +52,8 @@ void change_apply(struct change *ch, struct node *n)
 {
     struct config *old = n->config;
     struct sink *old_log = n->access_log;
+    tls_tickets_configure(ch->config->ticket_keys, ch->config->ticket_key_count,
+                          ch->config->ticket_rotation_ms);
     node_configure(n, ch->config, ch->sockets, ch->access_log);
     n->config = ch->config;
     n->access_log = ch->access_log;

@@ -15,6 +15,7 @@
 #include "cache/key.h"
 #include "cache/policy.h"
 #include "edge/io/tls.h"
+#include "edge/io/tls_tickets.h"
 #include "protocols/http/limits.h"
 
 struct config_listen {
@@ -72,7 +73,7 @@ struct config_site {
     size_t host_count;
     const struct config_listen *listens;
     size_t listen_count;
-    struct tls_context *certificate; /* the generation's; NULL: none */
+    struct tls_context *certificate; /* held by the generation; NULL: none */
     const struct config_route *routes;
     size_t route_count;
     unsigned index;
@@ -103,6 +104,10 @@ struct config {
     struct http_limits limits;
     int64_t shutdown_timeout_ms;
 
+    const struct tls_ticket_key *ticket_keys; /* the first seals; none: random ones */
+    size_t ticket_key_count;
+    int64_t ticket_rotation_ms;
+
     const struct config_origin *origins;
     size_t origin_count;
     const struct config_site *sites;
@@ -112,7 +117,7 @@ struct config {
     size_t certificate_count;
     const struct config_listen *listens; /* distinct, over all sites */
     size_t listen_count;
-    const struct config_hosts *hosts;  /* for config_find_site: one table for each of listens */
+    const struct config_hosts *hosts;  /* of each of listens, for config_find_site */
     const struct config_cidr *trusted; /* proxies whose X-Forwarded-* and Forwarded count */
     size_t trusted_count;
 
@@ -155,6 +160,9 @@ void config_describe(FILE *out);
  * addresses are compared. host is without port; case and a trailing dot make no difference. */
 const struct config_site *config_find_site(const struct config *c,
                                            const struct config_listen *listen, struct slice host);
+/* The first site in file order that listens there; NULL where none does. */
+const struct config_site *config_first_site(const struct config *c,
+                                            const struct config_listen *listen);
 /* Is it the same address? */
 bool config_listen_eq(const struct config_listen *a, const struct config_listen *b);
 /* Does the route's pattern match the path? */

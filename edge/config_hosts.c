@@ -1,5 +1,5 @@
-/* Which site answers: the distinct listeners of a configuration, and for each a sorted table of
- * host names. */
+/* Which site answers: the distinct listeners of a configuration, and for each a hash table of host
+ * names. */
 #include <stdlib.h>
 
 #include "edge/base/mem.h"
@@ -15,8 +15,9 @@ struct config_host {
 };
 
 struct config_hosts {
-    const struct config_host *hosts;
-    size_t count;
+    const struct config_host *slots; /* site is NULL where one is free; at most half are taken */
+    size_t mask;
+    const struct config_site *first; /* that listens there, in file order */
 };
 
 /* A table entry with the word that made it. */
@@ -92,6 +93,27 @@ static void add_entries(const struct config_site_build *build, const struct conf
     }
 }
 
+/* Where the name is, or would be. */
+static size_t slot_of(const struct config_host *slots, size_t mask, struct slice name)
+{
+    size_t i = key_hash(name) & mask;
+    while (slots[i].site && !slice_eq(slots[i].name, name)) i = (i + 1) & mask;
+    return i;
+}
+
+static struct config_hosts hash_hosts(struct config_builder *b, const struct entry *entries,
+                                      size_t count)
+{
+    size_t size = 4;
+    while (size < 2 * count) size *= 2;
+    struct config_host *slots = arena_alloc(&b->config->arena, size * sizeof *slots);
+    memset(slots, 0, size * sizeof *slots);
+    for (size_t i = 0; i < count; i++) {
+        slots[slot_of(slots, size - 1, entries[i].host.name)] = entries[i].host;
+    }
+    return (struct config_hosts){ .slots = slots, .mask = size - 1 };
+}
+
 static struct config_hosts build_hosts(struct config_builder *b, size_t listener)
 {
     const struct config *c = b->config;
@@ -102,13 +124,13 @@ static struct config_hosts build_hosts(struct config_builder *b, size_t listener
         add_entries(&b->sites[i], &c->sites[i], entries + at);
         at += c->sites[i].host_count;
     }
+    const struct config_site *first = count ? entries[0].host.site : NULL;
     qsort(entries, count, sizeof *entries, compare_entries);
     check_unique(b, listener, entries, count);
-
-    struct config_host *hosts = arena_alloc(&b->config->arena, count * sizeof *hosts);
-    for (size_t i = 0; i < count; i++) hosts[i] = entries[i].host;
+    struct config_hosts hosts = hash_hosts(b, entries, count);
+    hosts.first = first;
     free(entries);
-    return (struct config_hosts){ hosts, count };
+    return hosts;
 }
 
 static size_t listener_index(const struct config *c, const struct config_listen *listen)
@@ -180,17 +202,14 @@ void config_build_listens(struct config_builder *b, const struct conf_item *root
 
 static const struct config_site *find(const struct config_hosts *t, struct slice name)
 {
-    size_t low = 0, high = t->count;
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-        int order = compare_names(name, t->hosts[middle].name);
-        if (order == 0) return t->hosts[middle].site;
-        if (order < 0)
-            high = middle;
-        else
-            low = middle + 1;
-    }
-    return NULL;
+    return t->slots[slot_of(t->slots, t->mask, name)].site;
+}
+
+const struct config_site *config_first_site(const struct config *c,
+                                            const struct config_listen *listen)
+{
+    size_t listener = listener_index(c, listen);
+    return listener < c->listen_count ? c->hosts[listener].first : NULL;
 }
 
 const struct config_site *config_find_site(const struct config *c,

@@ -63,37 +63,36 @@ void config_apply_site_listen(struct config_builder *b, const struct config_dire
     site->listens = listens;
 }
 
-static struct tls_context *load_certificate(struct config_builder *b,
-                                            const struct config_site *site,
-                                            const struct conf_item *item)
+/* The site's context, held by the configuration; made when the first directive wants it. */
+static struct tls_context *context_of(struct config_builder *b, struct config_site *site)
 {
-    const struct conf_word *w = &item->args[0];
-    if (item->arg_count == 1 && slice_eq(w->text, SLICE("self_signed")))
-        return tls_context_self_signed(site->hosts, site->host_count);
-    if (item->arg_count == 1) {
-        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
-        return NULL;
-    }
-    const char *why;
-    struct tls_context *c = tls_context_load(w->text.p, item->args[1].text.p, &why);
-    if (!c) conf_fail(&b->report, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), why);
-    return c;
+    struct config *c = b->config;
+    if (site->certificate) return site->certificate;
+    site->certificate = tls_context_new();
+    tls_context_name(site->certificate, site->hosts, site->host_count);
+    c->certificates =
+        config_room(b, c->certificates, c->certificate_count, sizeof *c->certificates);
+    c->certificates[c->certificate_count++] = site->certificate;
+    return site->certificate;
 }
 
 void config_apply_certificate(struct config_builder *b, const struct config_directive *d,
                               const struct conf_item *item, void *target)
 {
     (void)d;
-    struct config *c = b->config;
     struct config_site *site = &((struct config_site_build *)target)->site;
-    site->certificate = load_certificate(b, site, item);
-    if (!site->certificate) {
-        b->doubtful |= CONTEXT_SITE; /* so that it is not missed as well */
+    const struct conf_word *w = &item->args[0];
+    struct tls_context *c = context_of(b, site);
+    const char *why;
+    if (item->arg_count == 2) {
+        why = tls_context_add(c, w->text.p, item->args[1].text.p);
+    } else if (slice_eq(w->text, SLICE("self_signed"))) {
+        why = tls_context_add_self_signed(c, site->hosts, site->host_count);
+    } else {
+        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
         return;
     }
-    c->certificates =
-        config_room(b, c->certificates, c->certificate_count, sizeof *c->certificates);
-    c->certificates[c->certificate_count++] = site->certificate;
+    if (why) conf_fail(&b->report, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), why);
 }
 
 static void check_certificate(struct config_builder *b, const struct config_site *site,

@@ -73,6 +73,21 @@ void config_apply_error_log(struct config_builder *b, const struct config_direct
     c->log.error_path = standard ? SLICE_NONE : item->args[0].text;
 }
 
+void config_apply_ticket_keys(struct config_builder *b, const struct config_directive *d,
+                              const struct conf_item *item, void *target)
+{
+    (void)d;
+    struct config *c = target;
+    if (item->arg_count == 1 && slice_eq(item->args[0].text, SLICE("random"))) return;
+    struct tls_ticket_key *keys = arena_alloc(&c->arena, item->arg_count * sizeof *keys);
+    for (size_t i = 0; i < item->arg_count; i++) {
+        const struct conf_word *w = &item->args[i];
+        refuse(b, w, tls_ticket_key_load(&keys[i], w->text.p), NULL);
+    }
+    c->ticket_keys = keys;
+    c->ticket_key_count = item->arg_count;
+}
+
 void config_apply_cache(struct config_builder *b, const struct config_directive *d,
                         const struct conf_item *item, void *target)
 {

@@ -69,9 +69,8 @@ static struct tls_context *choose_certificate(const void *door, struct slice hos
 /* NULL where none can be had. */
 static struct tls *open_session(const struct listener *l, const struct peer *peer)
 {
-    struct tls_context *first = certificate_first(l->owner->edge->config, &l->address);
     unsigned protocols = (l->address.h1 ? TLS_H1 : 0) | (l->address.h2 ? TLS_H2 : 0);
-    return first ? tls_accept(first, protocols, choose_certificate, peer->listener) : NULL;
+    return tls_accept(protocols, choose_certificate, peer->listener);
 }
 
 /* To whatever speaks its protocol. */

@@ -70,7 +70,7 @@ static bool prepare_process(void)
     block_signals();
     raise_file_limit();
     metric_set_namer(METRIC_STORED, name_store_reason);
-    return choose_seeds() && worker_probe() == 0;
+    return worker_probe() == 0;
 }
 
 /* ---- starting ---- */
@@ -231,6 +231,7 @@ int run(const char *file, const char *origin)
 {
     static struct node node;
     tune_allocator();
+    if (!choose_seeds()) return EXIT_SYSTEM; /* a configuration has tables of hashes */
     struct config *c = read_config(file, origin);
     if (!c) return EXIT_WRONG;
     bool started = start(&node, &c);
@@ -238,6 +239,7 @@ int run(const char *file, const char *origin)
     if (started) node_join(&node);
     offload_stop();
     if (started) node_free(&node);
+    tls_tickets_forget();
     config_drop(&node.config);
     close_logs(&node);
     return started ? EXIT_SUCCESS : EXIT_SYSTEM;

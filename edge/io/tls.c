@@ -24,10 +24,7 @@ struct tls {
     struct block *out, *sending; /* made, and being sent */
     size_t out_n, sending_at, sending_n;
     uint64_t written_bytes;
-    tls_select select;
-    const void *user;
-    unsigned protocols; /* offered */
-    bool hello;         /* the client's was taken */
+    struct tls_hello hello;
     bool counted;
 };
 
@@ -76,11 +73,11 @@ static long bio_control(BIO *bio, int what, long number, void *pointer)
 }
 
 static BIO_METHOD *bio_method;
-static int session_index; /* of the struct tls in an SSL: QUIC's have none */
+static SSL_CTX *settings;
 
 static void prepare_library(void)
 {
-    session_index = SSL_get_ex_new_index(0, NULL, NULL, NULL, NULL);
+    settings = tls_settings_new();
     bio_method = BIO_meth_new(0, "verge");
     CHECK(bio_method);
     BIO_meth_set_read(bio_method, bio_read);
@@ -90,8 +87,6 @@ static void prepare_library(void)
 
 static BIO *bio_new(struct tls *t)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, prepare_library);
     BIO *bio = BIO_new(bio_method);
     if (!bio) return NULL;
     BIO_set_data(bio, t);
@@ -101,50 +96,42 @@ static BIO *bio_new(struct tls *t)
 
 /* ---- life ---- */
 
-static struct tls *session_of(const SSL *ssl)
+struct tls *tls_accept(unsigned protocols, tls_select select, const void *user)
 {
-    return SSL_get_ex_data(ssl, session_index);
-}
-
-int tls_choose(SSL *ssl, int *alert, void *user)
-{
-    (void)user;
-    struct tls *t = session_of(ssl);
-    t->hello = true;
-    const char *name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-    struct tls_context *c = t->select(t->user, name ? slice_str(name) : SLICE_NONE);
-    if (!c) {
-        *alert = SSL_AD_UNRECOGNIZED_NAME;
-        return SSL_TLSEXT_ERR_ALERT_FATAL;
-    }
-    SSL_set_SSL_CTX(ssl, c->ssl);
-    return SSL_TLSEXT_ERR_OK;
-}
-
-unsigned tls_offered(const SSL *ssl)
-{
-    const struct tls *t = session_of(ssl);
-    return t ? t->protocols : TLS_H3;
-}
-
-struct tls *tls_accept(struct tls_context *first, unsigned protocols, tls_select select,
-                       const void *user)
-{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, prepare_library);
     struct tls *t = xcalloc(1, sizeof *t);
-    t->protocols = protocols;
-    t->select = select;
-    t->user = user;
-    t->ssl = SSL_new(first->ssl);
+    t->hello = (struct tls_hello){ .protocols = protocols, .select = select, .user = user };
+    t->ssl = SSL_new(settings);
     BIO *bio = t->ssl ? bio_new(t) : NULL;
     if (!bio) {
         tls_free(&t);
         return NULL;
     }
     SSL_set_bio(t->ssl, bio, bio);
-    CHECK(SSL_set_ex_data(t->ssl, session_index, t));
+    tls_hello_attach(&t->hello, t->ssl);
     SSL_set_accept_state(t->ssl);
     SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    SSL_set_shed_handshake_config(t->ssl, 1);
     return t;
+}
+
+const struct tls_hello *tls_hello(const struct tls *t)
+{
+    return &t->hello;
+}
+
+bool tls_is_early(const struct tls_hello *h)
+{
+    return SSL_in_early_data(h->ssl);
+}
+
+struct slice tls_client_certificate(const struct tls_hello *h)
+{
+    const STACK_OF(CRYPTO_BUFFER) *chain = SSL_get0_peer_certificates(h->ssl);
+    if (!chain || sk_CRYPTO_BUFFER_num(chain) == 0) return SLICE_NONE;
+    const CRYPTO_BUFFER *leaf = sk_CRYPTO_BUFFER_value(chain, 0);
+    return slice_of((const char *)CRYPTO_BUFFER_data(leaf), CRYPTO_BUFFER_len(leaf));
 }
 
 void tls_free(struct tls **free_it)
@@ -188,7 +175,7 @@ int tls_take_hello(struct tls *t)
 {
     int n = SSL_do_handshake(t->ssl);
     int rc = n > 0 ? TLS_MORE : judge(t, n);
-    return rc == TLS_MORE && t->hello ? 1 : rc;
+    return rc == TLS_MORE && t->hello.taken ? 1 : rc;
 }
 
 enum tls_protocol tls_protocol(const struct tls *t)
@@ -214,10 +201,10 @@ int tls_read(struct tls *t, char *to, size_t room)
 ssize_t tls_write(struct tls *t, struct slice bytes)
 {
     size_t most = t->written_bytes < SMALL_UNTIL_BYTES ? SMALL_RECORD_BYTES : TLS_RECORD_BYTES;
-    if (SSL_in_init(t->ssl) || bytes.n == 0) return 0;
+    bool early = SSL_in_early_data(t->ssl); /* answered at once, too */
+    if ((SSL_in_init(t->ssl) && !early) || bytes.n == 0) return 0;
     int n = SSL_write(t->ssl, bytes.p, (int)(bytes.n < most ? bytes.n : most));
-    ERR_clear_error();
-    if (n <= 0) return -1;
+    if (n <= 0) return judge(t, n) == TLS_MORE ? 0 : -1;
     t->written_bytes += (size_t)n;
     return n;
 }

@@ -1,10 +1,10 @@
 /* tls: TLS for connections, by BoringSSL: certificates as contexts, and a session as a filter
  * between a connection's bytes and its owner's.
  *
- * A context is immutable and counted; all workers' sessions use it. A session belongs to its
- * connection and knows no socket: what arrived is fed to it, what it has to say is taken from it.
- * TLS 1.2 and 1.3, ciphers with forward secrecy and AEAD only. No renegotiation, no compression
- * (BoringSSL has neither). */
+ * A context is what a site's sessions differ in; it is immutable once made, and counted. A session
+ * belongs to its connection and knows no socket: what arrived is fed to it, what it has to say is
+ * taken from it. TLS 1.2 and 1.3, ciphers with forward secrecy and AEAD only. No renegotiation, no
+ * compression (BoringSSL has neither). */
 #ifndef VERGE_IO_TLS_H
 #define VERGE_IO_TLS_H
 
@@ -14,18 +14,39 @@
 
 #define TLS_RECORD_BYTES 16384       /* most plaintext in one record */
 #define TLS_OUTPUT_BYTES (64 * 1024) /* of ciphertext that is made before it is sent */
+#define TLS_SITE_BYTES   32
 
 struct tls_context;
 struct tls;
 
 /* ---- contexts, any thread ---- */
 
-/* From PEM files, the certificate's chain behind it. NULL with *why, which lives as long as the
- * thread's next call. */
-struct tls_context *tls_context_load(const char *certificate_path, const char *key_path,
-                                     const char **why);
+/* Without a certificate: one must be added before it is used. While it is made it belongs to one
+ * thread. Texts are NULL, or what is wrong with the file, to be read after its name; they are
+ * constants. */
+struct tls_context *tls_context_new(void);
+/* From PEM files, the certificate's chain behind it. One with an ECDSA key and one with an RSA key
+ * may stand side by side: a client is shown one it can verify. */
+const char *tls_context_add(struct tls_context *c, const char *certificate_path,
+                            const char *key_path);
 /* A new key, and a certificate by itself for those hosts, for development. Valid for 30 days. */
-struct tls_context *tls_context_self_signed(const struct slice *hosts, size_t host_count);
+const char *tls_context_add_self_signed(struct tls_context *c, const struct slice *hosts,
+                                        size_t host_count);
+/* Asks clients for a certificate that one of the file's roots vouches for. Where it is required, a
+ * handshake without one fails; with a wrong one it fails always. */
+const char *tls_context_ask_clients(struct tls_context *c, const char *roots_path, bool required);
+/* The client's certificate is wanted afterwards (tls_client_certificate), so sessions keep it. */
+void tls_context_show_clients(struct tls_context *c);
+/* Requests may come with the client's first message. Where clients are asked for a certificate
+ * this changes nothing. */
+void tls_context_allow_early_data(struct tls_context *c);
+/* Whose it is: sessions of one site are not resumed at another. */
+void tls_context_name(struct tls_context *c, const struct slice *hosts, size_t host_count);
+/* The site's hosts and whom it trusts, as a digest of TLS_SITE_BYTES: equal over generations and
+ * nodes where those are. */
+const uint8_t *tls_context_site(const struct tls_context *c);
+bool tls_context_asks_clients(const struct tls_context *c);
+
 struct tls_context *tls_context_hold(struct tls_context *c);
 void tls_context_drop(struct tls_context **c);
 
@@ -39,9 +60,32 @@ typedef struct tls_context *(*tls_select)(const void *user, struct slice host);
  * h3 has sessions of its own (QUIC). */
 enum tls_protocol { TLS_H1 = 1, TLS_H2 = 2, TLS_H3 = 4 };
 
+/* A server's session before its client's hello, and what was chosen by it: part of struct tls, or
+ * of what else carries a session (QUIC). Lives as long as that. */
+struct tls_hello {
+    unsigned protocols; /* offered */
+    tls_select select;
+    const void *user;
+
+    /* Filled in. */
+    struct ssl_st *ssl;
+    bool taken;                   /* the rest is known */
+    bool asks_client;             /* the site does, for a certificate */
+    uint8_t site[TLS_SITE_BYTES]; /* tls_context_site of the one that was chosen */
+    bool ecdsa_cipher;            /* the client has some for TLS 1.2 */
+};
+
+/* The client has not finished its handshake: what it said came with its first message, which
+ * somebody else may have sent again (0-RTT, RFC 8446 section 8). */
+bool tls_is_early(const struct tls_hello *h);
+/* The client's certificate (DER), where its site's context shows clients and it has one; valid as
+ * long as the session. */
+struct slice tls_client_certificate(const struct tls_hello *h);
+
 /* A server's session, in the client's handshake. NULL when memory is out. */
-struct tls *tls_accept(struct tls_context *first, unsigned protocols, tls_select select,
-                       const void *user);
+struct tls *tls_accept(unsigned protocols, tls_select select, const void *user);
+/* Stays as long as the session. */
+const struct tls_hello *tls_hello(const struct tls *t);
 void tls_free(struct tls **t);
 
 /* What arrived; stays until tls_read has returned 0 or less. */

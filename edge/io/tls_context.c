@@ -1,49 +1,17 @@
 #include "edge/io/tls_context.h"
 
 #include <openssl/err.h>
-#include <openssl/rand.h>
-#include <openssl/x509v3.h>
+#include <openssl/sha.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
 
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
 
-#define SELF_SIGNED_DAYS 30
-
-/* In the server's order of preference; TLS 1.3's own suites are always on. */
-static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-                              "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-                              "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
-
-/* RFC 7301: a client that offers protocols, but none that is spoken here, is told so. */
-static int choose_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_bytes,
-                           const uint8_t *offered, unsigned offered_bytes, void *user)
-{
-    static const struct slice names[] = {
-        [TLS_H1] = SLICE("\x08http/1.1"),
-        [TLS_H2] = SLICE("\x02h2"),
-        [TLS_H3] = SLICE("\x02h3"),
-        [TLS_H1 | TLS_H2] = SLICE("\x02h2\x08http/1.1"),
-    };
-    (void)user;
-    struct slice ours = names[tls_offered(ssl)];
-    int rc = SSL_select_next_proto((uint8_t **)out, out_bytes, (const uint8_t *)ours.p,
-                                   (unsigned)ours.n, offered, offered_bytes);
-    return rc == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_ALERT_FATAL;
-}
-
-static struct tls_context *context_new(void)
+struct tls_context *tls_context_new(void)
 {
     struct tls_context *c = xcalloc(1, sizeof *c);
     atomic_init(&c->references, 1);
-    c->ssl = SSL_CTX_new(TLS_server_method());
-    CHECK(c->ssl);
-    CHECK(SSL_CTX_set_min_proto_version(c->ssl, TLS1_2_VERSION));
-    CHECK(SSL_CTX_set_strict_cipher_list(c->ssl, ciphers));
-    SSL_CTX_set_options(c->ssl, SSL_OP_CIPHER_SERVER_PREFERENCE);
-    SSL_CTX_set_alpn_select_cb(c->ssl, choose_protocol, NULL);
-    SSL_CTX_set_tlsext_servername_callback(c->ssl, tls_choose);
-    SSL_CTX_set_session_cache_mode(c->ssl, SSL_SESS_CACHE_OFF); /* tickets do */
     return c;
 }
 
@@ -58,85 +26,121 @@ void tls_context_drop(struct tls_context **drop)
     struct tls_context *c = *drop;
     *drop = NULL;
     if (!c || atomic_fetch_sub_explicit(&c->references, 1, memory_order_acq_rel) != 1) return;
-    SSL_CTX_free(c->ssl);
+    for (size_t i = 0; i < c->certificate_count; i++) tls_certificate_free(&c->certificates[i]);
+    X509_STORE_free(c->client_roots);
+    sk_CRYPTO_BUFFER_pop_free(c->client_names, CRYPTO_BUFFER_free);
     free(c);
 }
 
-/* ---- from files ---- */
+/* ---- certificates ---- */
 
-static const char *load(SSL_CTX *ssl, const char *certificate_path, const char *key_path)
+/* Elliptic curves first: a signature costs a fortieth of RSA's. */
+static const char *add(struct tls_context *c, struct tls_certificate *new)
 {
-    if (!SSL_CTX_use_certificate_chain_file(ssl, certificate_path))
-        return "is no readable file with a PEM certificate";
-    if (!SSL_CTX_use_PrivateKey_file(ssl, key_path, SSL_FILETYPE_PEM))
-        return "has a key file that is not readable, has no PEM key, or not this certificate's";
-    return SSL_CTX_check_private_key(ssl) ? NULL : "does not belong to the key";
-}
-
-struct tls_context *tls_context_load(const char *certificate_path, const char *key_path,
-                                     const char **why)
-{
-    struct tls_context *c = context_new();
-    *why = load(c->ssl, certificate_path, key_path);
-    ERR_clear_error();
-    if (*why) tls_context_drop(&c);
-    return c;
-}
-
-/* ---- self-signed ---- */
-
-static EVP_PKEY *new_key(void)
-{
-    EC_KEY *ec = EC_KEY_new_by_curve_name(NID_X9_62_prime256v1);
-    CHECK(ec && EC_KEY_generate_key(ec));
-    EVP_PKEY *key = EVP_PKEY_new();
-    CHECK(key && EVP_PKEY_assign_EC_KEY(key, ec));
-    return key;
-}
-
-/* "DNS:a.example,DNS:*.example": what clients look at; the subject is for people. */
-static void add_names(X509 *x, const struct slice *hosts, size_t host_count)
-{
-    char *text = NULL;
-    size_t bytes = 0;
-    FILE *out = open_memstream(&text, &bytes);
-    CHECK(out);
-    fputs("DNS:localhost,IP:127.0.0.1,IP:::1", out);
-    for (size_t i = 0; i < host_count; i++) {
-        if (!slice_eq(hosts[i], SLICE("*"))) fprintf(out, ",DNS:%.*s", SLICE_ARGS(hosts[i]));
+    size_t n = c->certificate_count;
+    bool ecdsa = new->signature;
+    if (n == TLS_CERTIFICATES || (n && ecdsa == !!c->certificates[0].signature)) {
+        tls_certificate_free(new);
+        return ecdsa ? "is a second one with an ECDSA key" : "is a second one with an RSA key";
     }
-    fclose(out);
-    X509_EXTENSION *names = X509V3_EXT_nconf_nid(NULL, NULL, NID_subject_alt_name, text);
-    if (names) X509_add_ext(x, names, -1);
-    X509_EXTENSION_free(names);
-    free(text);
+    if (n && ecdsa) c->certificates[n] = c->certificates[0];
+    c->certificates[ecdsa ? 0 : n] = *new;
+    c->certificate_count++;
+    return NULL;
 }
 
-static X509 *new_certificate(EVP_PKEY *key, const struct slice *hosts, size_t host_count)
+const char *tls_context_add(struct tls_context *c, const char *certificate_path,
+                            const char *key_path)
 {
-    X509 *x = X509_new();
-    uint64_t serial;
-    RAND_bytes((uint8_t *)&serial, sizeof serial);
-    CHECK(x && X509_set_version(x, X509_VERSION_3));
-    CHECK(ASN1_INTEGER_set_uint64(X509_get_serialNumber(x), serial >> 1));
-    X509_gmtime_adj(X509_getm_notBefore(x), -3600);
-    X509_gmtime_adj(X509_getm_notAfter(x), SELF_SIGNED_DAYS * 86400L);
-    X509_NAME *name = X509_get_subject_name(x);
-    X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const uint8_t *)"Verge, self-signed", -1,
-                               -1, 0);
-    CHECK(X509_set_issuer_name(x, name) && X509_set_pubkey(x, key));
-    add_names(x, hosts, host_count);
-    CHECK(X509_sign(x, key, EVP_sha256()));
-    return x;
+    struct tls_certificate new;
+    const char *why = tls_certificate_load(&new, certificate_path, key_path);
+    return why ? why : add(c, &new);
 }
 
-struct tls_context *tls_context_self_signed(const struct slice *hosts, size_t host_count)
+const char *tls_context_add_self_signed(struct tls_context *c, const struct slice *hosts,
+                                        size_t host_count)
 {
-    struct tls_context *c = context_new();
-    EVP_PKEY *key = new_key();
-    X509 *x = new_certificate(key, hosts, host_count);
-    CHECK(SSL_CTX_use_certificate(c->ssl, x) && SSL_CTX_use_PrivateKey(c->ssl, key));
-    X509_free(x);
-    EVP_PKEY_free(key);
-    return c;
+    struct tls_certificate new;
+    tls_certificate_self_signed(&new, hosts, host_count);
+    return add(c, &new);
+}
+
+/* ---- clients ---- */
+
+/* The name of a root, as it is sent to clients. */
+static CRYPTO_BUFFER *name_of(X509 *root)
+{
+    uint8_t *der = NULL;
+    int n = i2d_X509_NAME(X509_get_subject_name(root), &der);
+    CHECK(n > 0);
+    CRYPTO_BUFFER *name = CRYPTO_BUFFER_new(der, (size_t)n, NULL);
+    CHECK(name);
+    OPENSSL_free(der);
+    return name;
+}
+
+static bool trust(struct tls_context *c, CRYPTO_BUFFER *encoded)
+{
+    X509 *root = X509_parse_from_buffer(encoded);
+    if (!root) return false;
+    CHECK(X509_STORE_add_cert(c->client_roots, root));
+    CHECK(sk_CRYPTO_BUFFER_push(c->client_names, name_of(root)));
+    X509_free(root);
+    return true;
+}
+
+/* Into what sets a site's sessions apart goes whom it trusts: a session of before one of its roots
+ * was taken away is not resumed. */
+static void add_to_site(struct tls_context *c, const void *bytes, size_t n)
+{
+    SHA256_CTX sha;
+    SHA256_Init(&sha);
+    SHA256_Update(&sha, c->site, sizeof c->site);
+    SHA256_Update(&sha, bytes, n);
+    SHA256_Final(c->site, &sha);
+}
+
+const char *tls_context_ask_clients(struct tls_context *c, const char *roots_path, bool required)
+{
+    CRYPTO_BUFFER **roots = NULL;
+    size_t count = 0;
+    bool sound = tls_certificates_read(roots_path, &roots, &count);
+    c->client_required = required;
+    c->client_roots = X509_STORE_new();
+    c->client_names = sk_CRYPTO_BUFFER_new_null();
+    CHECK(c->client_roots && c->client_names);
+    add_to_site(c, required ? "required" : "optional", 8);
+    for (size_t i = 0; i < count; i++) {
+        sound = sound && trust(c, roots[i]);
+        add_to_site(c, CRYPTO_BUFFER_data(roots[i]), CRYPTO_BUFFER_len(roots[i]));
+        CRYPTO_BUFFER_free(roots[i]);
+    }
+    free(roots);
+    ERR_clear_error();
+    return sound ? NULL : "is no readable file with PEM certificates";
+}
+
+void tls_context_show_clients(struct tls_context *c)
+{
+    c->client_shown = true;
+}
+
+void tls_context_allow_early_data(struct tls_context *c)
+{
+    c->early_data = true;
+}
+
+void tls_context_name(struct tls_context *c, const struct slice *hosts, size_t host_count)
+{
+    for (size_t i = 0; i < host_count; i++) add_to_site(c, hosts[i].p, hosts[i].n);
+}
+
+const uint8_t *tls_context_site(const struct tls_context *c)
+{
+    return c->site;
+}
+
+bool tls_context_asks_clients(const struct tls_context *c)
+{
+    return c->client_roots;
 }

@@ -1,5 +1,6 @@
 """TLS itself: names, versions, resumption, and what goes wrong. What HTTP does over it is everybody's."""
 
+import os
 import socket
 import ssl
 import subprocess
@@ -26,9 +27,8 @@ PLAIN = """
 """
 
 
-def make_certificate(directory, name, host):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                    "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", f"/CN={host}",
+def make_certificate(directory, name, host, key=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
+    subprocess.run(["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "2", "-subj", f"/CN={host}",
                     "-addext", f"subjectAltName=DNS:{host}", "-keyout", directory / f"{name}.key",
                     "-out", directory / f"{name}.pem"], check=True, capture_output=True)
 
@@ -193,3 +193,120 @@ def test_the_end_is_said(origin, start):
         while data := tls.recv(65536):
             text += data
         assert text.endswith(b"body")
+
+
+# -- tickets
+
+KEYED = PLAIN + "ticket_keys $keys;\n"
+
+
+def s_client(node, *options):
+    """OpenSSL's client says what Python's does not: all of TLS 1.3's sessions."""
+    request = b"GET / HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n"
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{node.port}", "-servername",
+               "a.example", "-ign_eof", *map(str, options)]
+    return subprocess.run(command, input=request, capture_output=True, timeout=DEADLINE_S).stdout
+
+
+def resumed(node, session, context, name="a.example"):
+    with connect(node, name, context, session) as sock:
+        get(sock, name)
+        return sock.session_reused, sock.session
+
+
+def tls12():
+    """Where sessions come with the handshake, so that they are there as soon as it is over."""
+    context = trusting()
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    return context
+
+
+def key_file(tmp_path, name, size=80):
+    path = tmp_path / name
+    path.write_bytes(name.encode().ljust(16, b".") + os.urandom(size - 16))
+    return str(path)
+
+
+def test_a_session_outlives_a_reload(origin, start):
+    origin.on("/", fresh(b"body"))
+    node, context = start(config=PLAIN), tls12()
+    _, session = resumed(node, None, context)
+    node.reload()
+    assert resumed(node, session, context)[0]
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_session_of_another_node_with_the_same_keys(origin, start, tmp_path, version):
+    origin.on("/", fresh(b"body"))
+    keys = key_file(tmp_path, "one")
+    nodes = [start(config=KEYED, keys=keys) for _ in range(2)]
+    saved = tmp_path / "session"
+    for node, option in zip(nodes, ["-sess_out", "-sess_in"]):
+        text = s_client(node, version, option, saved)
+    assert b"Reused, TLSv1." in text
+    assert nodes[1].metric("verge_tls_handshakes_resumed_total") == 1
+
+
+@pytest.mark.parametrize("sizes", [(48, 80), (80, 48)])
+def test_keys_are_changed_step_by_step(origin, start, tmp_path, sizes):
+    """What the key in front has sealed still opens when another one stands before it."""
+    origin.on("/", fresh(b"body"))
+    old, new = (key_file(tmp_path, name, size) for name, size in zip(("old", "new"), sizes))
+    node, context = start(config=KEYED, keys=old), tls12()
+    _, session = resumed(node, None, context)
+    node.reload(keys=f"{new} {old}")
+    reused, session = resumed(node, session, context)
+    assert reused
+    node.reload(keys=new)
+    assert resumed(node, session, context)[0], "it was given a new ticket"
+
+
+def test_a_key_that_is_gone_opens_nothing(origin, start, tmp_path):
+    origin.on("/", fresh(b"body"))
+    node, context = start(config=KEYED, keys=key_file(tmp_path, "old")), tls12()
+    _, session = resumed(node, None, context)
+    node.reload(keys=key_file(tmp_path, "new"))
+    assert not resumed(node, session, context)[0]
+
+
+def test_a_session_is_resumed_at_its_own_site_only(origin, named):
+    origin.on("/", fresh(b"body"))
+    context = tls12()
+    _, session = resumed(named, None, context)
+    assert not resumed(named, session, context, "x.b.example")[0]
+    assert resumed(named, session, context)[0]
+
+
+# -- two certificates
+
+BOTH = """
+    origin app { server 127.0.0.1:$origin_port; }
+    site a.example { listen 127.0.0.1:$port tls; $certificates route * { origin app; } }
+    admin { listen 127.0.0.1:$admin_port; }
+"""
+
+
+@pytest.fixture(params=["ECDSA first", "RSA first"])
+def both(start, tmp_path, request):
+    make_certificate(tmp_path, "ecdsa", "a.example")
+    make_certificate(tmp_path, "rsa", "a.example", key=["rsa:2048"])
+    lines = [f"certificate {tmp_path}/{name}.pem {tmp_path}/{name}.key;" for name in ("ecdsa", "rsa")]
+    if request.param == "RSA first":
+        lines.reverse()
+    return start(config=BOTH, certificates=" ".join(lines))
+
+
+@pytest.mark.parametrize("options, shown", [
+    ([], "ecdsa"),
+    (["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256"], "rsa"),
+    (["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256:ecdsa_secp256r1_sha256"], "ecdsa"),
+    (["-tls1_3", "-sigalgs", "rsa_pss_rsae_sha256:ecdsa_secp384r1_sha384"], "rsa"),
+    (["-tls1_2", "-sigalgs", "RSA+SHA256"], "rsa"),
+    (["-tls1_2"], "ecdsa"),
+    (["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"], "rsa"),
+    (["-tls1_2", "-cipher", "ECDHE-ECDSA-AES128-GCM-SHA256"], "ecdsa"),
+])
+def test_a_client_is_shown_the_certificate_that_it_can_verify(both, tmp_path, options, shown):
+    text = s_client(both, *options)
+    pem = text[text.index(b"-----BEGIN"):text.index(b"-----END")]
+    assert pem in (tmp_path / f"{shown}.pem").read_bytes()
