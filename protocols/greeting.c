@@ -43,6 +43,7 @@ static void hand_over(struct greeting *g)
     struct tls *tls = g->tls;
     int fd = conn_take_fd(&g->conn);
     g->tls = NULL;
+    g->client.peer.tls = tls_hello(tls);
     timer_cancel(&g->timer);
     http_connection_hand_over(&g->client);
     scope_close(&g->scope);

@@ -10,7 +10,8 @@
 #include "edge/io/tls_context.h"
 #include "edge/io/tls_tickets.h"
 
-#define SESSION_S (24 * 3600) /* may be resumed for so long, where the ticket's key is still there */
+#define SESSION_S                                                                                  \
+    (24 * 3600) /* may be resumed for so long, where the ticket's key is still there */
 
 /* In the server's order of preference; TLS 1.3's own suites are always on. */
 static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"

@@ -36,13 +36,13 @@ struct h2_server {
     struct list streams; /* struct h2_stream.link */
     unsigned stream_count;
     uint64_t requests;
-    int refuse;         /* the first request is answered with this, and no other; 0 */
+    int refuse; /* the first request is answered with this, and no other; 0 */
     struct note update_note;
-    bool updating;      /* the note is on its way, or what it does is about to be done */
-    bool greeted;       /* the client's preface and settings have come */
-    bool head_open;     /* a head has begun and not ended */
-    bool goaway;        /* the last one was told */
-    bool flooded;       /* the client has spent what it may waste */
+    bool updating;  /* the note is on its way, or what it does is about to be done */
+    bool greeted;   /* the client's preface and settings have come */
+    bool head_open; /* a head has begun and not ended */
+    bool goaway;    /* the last one was told */
+    bool flooded;   /* the client has spent what it may waste */
     struct flood flood;
     struct pace_out pace_out; /* by what is acknowledged */
     uint64_t lingered_bytes, counted_in_bytes, counted_out_bytes;
@@ -53,10 +53,10 @@ struct h2_stream {
     struct h2_server *server;
     struct list link;
     struct timer timer;
-    int32_t id;     /* 0: nghttp2 has closed it */
-    bool begun;     /* the edge has the exchange */
-    bool answering; /* it has responded */
-    bool ended;     /* handler->end was called */
+    int32_t id;             /* 0: nghttp2 has closed it */
+    bool begun;             /* the edge has the exchange */
+    bool answering;         /* it has responded */
+    bool ended;             /* handler->end was called */
     struct pseudo *section; /* of fields, while it is read: in the arena */
     bool body_follows;      /* the head was not the end of the request */
 

@@ -205,8 +205,9 @@ void h2_response_release(struct h2_stream *st)
 bool h2_client_keeps_up(struct h2_stream *st)
 {
     struct h2_server *s = st->server;
-    bool held_back = st->id && (nghttp2_session_get_remote_window_size(s->session) <= 0 ||
-                                nghttp2_session_get_stream_remote_window_size(s->session, st->id) <= 0);
+    bool held_back =
+        st->id && (nghttp2_session_get_remote_window_size(s->session) <= 0 ||
+                   nghttp2_session_get_stream_remote_window_size(s->session, st->id) <= 0);
     bool waits_for_origin = !st->piece.block && st->out_waiting;
     if (held_back && !waits_for_origin &&
         !pace_out_keeps_up(&st->pace_out, h2_limits(s), h2_now_ms(s), st->x.body_sent_bytes))

@@ -175,7 +175,8 @@ static void end_flood(struct h2_server *s)
 
 static bool has_to_go(const struct h2_server *s)
 {
-    bool enough = s->requests >= h2_limits(s)->requests_per_connection || (s->refuse && s->requests);
+    bool enough =
+        s->requests >= h2_limits(s)->requests_per_connection || (s->refuse && s->requests);
     return enough || (s->client.service->draining && s->stream_count == 0);
 }
 

@@ -95,9 +95,7 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     struct h2_stream *st = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
     bool ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
     switch (frame->hd.type) {
-    case NGHTTP2_HEADERS:
-        take_headers(s, st, frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
-        break;
+    case NGHTTP2_HEADERS: take_headers(s, st, frame->hd.flags & NGHTTP2_FLAG_END_STREAM); break;
     case NGHTTP2_DATA: take_data(s, st, frame); break;
     case NGHTTP2_SETTINGS:
         if (s->greeted && !ack) h2_waste(s, FLOOD_SETTINGS);
@@ -207,6 +205,6 @@ bool h2_session_open(struct h2_server *s)
     int rc = nghttp2_submit_settings(s->session, NGHTTP2_FLAG_NONE, settings,
                                      sizeof settings / sizeof *settings);
     int32_t window = (int32_t)limits->stream_window_bytes * WINDOWS;
-    return rc == 0 && nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, 0,
-                                                            window) == 0;
+    return rc == 0 &&
+           nghttp2_session_set_local_window_size(s->session, NGHTTP2_FLAG_NONE, 0, window) == 0;
 }

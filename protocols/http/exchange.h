@@ -22,6 +22,7 @@
 #include "protocols/http/message.h"
 
 struct exchange;
+struct tls_hello;
 
 struct exchange_ops {
     void (*interim)(struct exchange *x, const struct response *r);
@@ -40,8 +41,9 @@ struct exchange_handler {
 struct peer {
     uint8_t address[16]; /* IPv6, or IPv4 mapped into it */
     uint16_t port;
-    bool secure;          /* TLS: the scheme is https */
-    const void *listener; /* the edge's, which accepted it */
+    bool secure;                 /* TLS: the scheme is https */
+    const struct tls_hello *tls; /* the connection's; NULL without TLS, and before it said hello */
+    const void *listener;        /* the edge's, which accepted it */
 };
 
 struct exchange {

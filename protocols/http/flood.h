@@ -14,13 +14,13 @@
 
 /* Members of METRIC_FLOODS. */
 enum flood_kind {
-    FLOOD_RESET,    /* the client resets what it asked for */
-    FLOOD_ERROR,    /* it makes mistakes for which its streams are reset */
+    FLOOD_RESET, /* the client resets what it asked for */
+    FLOOD_ERROR, /* it makes mistakes for which its streams are reset */
     FLOOD_PING,
     FLOOD_SETTINGS,
     FLOOD_PRIORITY,
-    FLOOD_EMPTY,    /* frames that carry nothing */
-    FLOOD_HEADERS,  /* heads beyond all limits */
+    FLOOD_EMPTY,   /* frames that carry nothing */
+    FLOOD_HEADERS, /* heads beyond all limits */
     FLOOD_KINDS
 };
 
@@ -29,7 +29,8 @@ struct flood {
     int64_t spent_ms; /* when some of it was last given back */
 };
 
-/* One more. False, counted under that kind, where the budget is spent: the connection has to end. */
+/* One more. False, counted under that kind, where the budget is spent: the connection has to end.
+ */
 bool flood_allows(struct flood *f, enum flood_kind kind, const struct http_limits *limits,
                   int64_t now_ms);
 

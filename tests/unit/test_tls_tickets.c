@@ -11,7 +11,7 @@
 
 #include "edge/io/tls_tickets.h"
 
-#define HOUR_MS 3600000ll
+#define HOUR_MS     3600000ll
 #define HALF_DAY_MS (12 * HOUR_MS)
 
 static int forget(void **state)
