@@ -23,7 +23,7 @@ void arena_init(struct arena *a, size_t chunk_bytes)
 #ifdef __SANITIZE_ADDRESS__
 #define SPARE_MAX 0 /* so that no use after free is hidden */
 #else
-#define SPARE_MAX 64
+#define SPARE_MAX 256
 #endif
 
 static _Thread_local struct arena_chunk *spare;

@@ -1,7 +1,4 @@
-#include <stdlib.h>
-
 #include "edge/base/error.h"
-#include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 #include "protocols/h2/connection.h"
 
@@ -12,9 +9,9 @@ static void on_exchange_idle(struct scope *scope)
     struct h2_stream *st = container_of(scope, struct h2_stream, x.scope);
     struct h2_server *s = st->server;
     if (st->id) nghttp2_session_set_stream_user_data(s->session, st->id, NULL);
-    arena_free(&st->x.arena);
     list_remove(&st->link);
-    free(st);
+    struct arena own = st->x.arena;
+    arena_free(&own);
     s->stream_count--;
     metric_add(METRIC_EXCHANGES_LIVE, -1);
     scope_leave(&s->scope);
@@ -25,7 +22,9 @@ static void on_timer(struct timer *t);
 
 struct h2_stream *h2_stream_open(struct h2_server *s, int32_t id)
 {
-    struct h2_stream *st = xcalloc(1, sizeof *st);
+    struct arena own;
+    arena_init(&own, ARENA_CHUNK_BYTES);
+    struct h2_stream *st = arena_new(&own, struct h2_stream); /* which lives in its own arena */
     struct worker *w = h2_worker(s);
     st->server = s;
     st->id = id;
@@ -34,7 +33,7 @@ struct h2_stream *h2_stream_open(struct h2_server *s, int32_t id)
     st->x.peer = &s->client.peer;
     st->x.worker = w;
     st->x.began_us = w->now_us;
-    arena_init(&st->x.arena, ARENA_CHUNK_BYTES);
+    st->x.arena = own;
     scope_init(&st->x.scope, w, on_exchange_idle);
     scope_enter(&s->scope);
     timer_init(&st->timer, on_timer);

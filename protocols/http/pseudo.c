@@ -239,6 +239,16 @@ static struct fields room_for(struct arena *a, size_t count)
                             .cap = (uint32_t)count };
 }
 
+static struct slice decimal(struct arena *a, int64_t v)
+{
+    enum { DIGITS = 19 };
+    char *end = (char *)arena_alloc(a, DIGITS) + DIGITS, *p = end;
+    do {
+        *--p = (char)('0' + v % 10);
+    } while (v /= 10);
+    return slice_of(p, (size_t)(end - p));
+}
+
 struct fields pseudo_response(struct arena *a, const struct response *r, int64_t length)
 {
     struct fields f = room_for(a, r->fields.n + (r->stored ? r->stored->n : 0) + 2);
@@ -248,9 +258,8 @@ struct fields pseudo_response(struct arena *a, const struct response *r, int64_t
     if (r->stored) add_all(&f, a, r->stored);
     add_all(&f, a, &r->fields);
     if (length >= 0)
-        f.v[f.n++] =
-            (struct field){ field_name_lower(FIELD_CONTENT_LENGTH),
-                            arena_printf(a, "%lld", (long long)length), FIELD_CONTENT_LENGTH };
+        f.v[f.n++] = (struct field){ field_name_lower(FIELD_CONTENT_LENGTH), decimal(a, length),
+                                     FIELD_CONTENT_LENGTH };
     return f;
 }
 
