@@ -1,0 +1,325 @@
+/* HTTP/2 from a client: whatever the bytes, every exchange that began ends once, nothing is left
+ * behind, and what the client is sent is made of whole frames.
+ *
+ * The real server on a worker that never runs its loop, over a connection that is only memory: what
+ * edge/io/conn.c would do is done here. Between two pieces of input the worker's notes run, and
+ * sometimes its clock jumps. */
+#include <nghttp2/nghttp2.h>
+#include <stdlib.h>
+
+#include "edge/base/check.h"
+#include "edge/base/list.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/io/conn.h"
+#include "protocols/h2/server.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* ---- a connection in memory ---- */
+
+static struct {
+    struct conn *conn;
+    char queue[512 * 1024];
+    size_t queued, frame_left;
+    char head[9]; /* of the frame that is being read */
+    size_t head_n;
+    bool stopped; /* the client reads nothing */
+} wire;
+
+void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops,
+               int fd)
+{
+    *c = (struct conn){ .worker = w, .scope = scope, .ops = ops, .fd = fd };
+    wire.conn = c;
+    wire.queued = wire.frame_left = wire.head_n = 0;
+}
+
+void conn_use_tls(struct conn *c, struct tls *tls)
+{
+    (void)c, (void)tls;
+}
+
+void conn_read_fed(struct conn *c)
+{
+    (void)c;
+}
+
+void conn_recv_start(struct conn *c)
+{
+    c->reading = true;
+}
+
+void conn_recv_stop(struct conn *c)
+{
+    c->reading = false;
+}
+
+bool conn_has_room(const struct conn *c)
+{
+    (void)c;
+    return wire.queued < 128 * 1024;
+}
+
+size_t conn_queued_bytes(const struct conn *c)
+{
+    (void)c;
+    return wire.queued;
+}
+
+char *conn_reserve(struct conn *c, size_t n)
+{
+    (void)c;
+    return sizeof wire.queue - wire.queued < n ? NULL : wire.queue + wire.queued;
+}
+
+void conn_commit(struct conn *c, size_t n)
+{
+    (void)c;
+    wire.queued += n;
+}
+
+bool conn_write(struct conn *c, struct slice bytes)
+{
+    char *to = conn_reserve(c, bytes.n);
+    if (!to) return false;
+    memcpy(to, bytes.p, bytes.n);
+    conn_commit(c, bytes.n);
+    return true;
+}
+
+/* Only whole frames, none larger than a client must take. */
+static void read_frames(void)
+{
+    for (size_t i = 0; i < wire.queued; i++) {
+        if (wire.frame_left) {
+            wire.frame_left--;
+            continue;
+        }
+        wire.head[wire.head_n++] = wire.queue[i];
+        if (wire.head_n < sizeof wire.head) continue;
+        const uint8_t *h = (const uint8_t *)wire.head;
+        wire.frame_left = (size_t)h[0] << 16 | (size_t)h[1] << 8 | h[2];
+        wire.head_n = 0;
+        CHECK(wire.frame_left <= 16384);
+    }
+    wire.queued = 0;
+}
+
+void conn_flush(struct conn *c)
+{
+    (void)c;
+}
+
+void conn_shutdown(struct conn *c)
+{
+    (void)c;
+}
+
+void conn_reset(struct conn *c)
+{
+    (void)c;
+}
+
+void conn_cancel(struct conn *c)
+{
+    c->reading = false;
+}
+
+void conn_close(struct conn *c)
+{
+    CHECK(c == wire.conn);
+    wire.conn = NULL;
+}
+
+uint64_t conn_acknowledged_bytes(const struct conn *c)
+{
+    (void)c;
+    return 0;
+}
+
+/* ---- an edge that answers with what the path says ---- */
+
+struct answer {
+    struct body body;
+    struct exchange *x;
+    struct note wake;
+    const char *script; /* 'd' data, 'w' wait, 'f' failure, else the end */
+    bool waiting, reading;
+};
+
+static unsigned begun, ended;
+
+static void on_wake(struct note *n)
+{
+    struct answer *a = container_of(n, struct answer, wake);
+    struct exchange *x = a->x;
+    if (a->waiting) {
+        a->waiting = false;
+        a->body.ready(&a->body);
+    }
+    scope_leave(&x->scope);
+}
+
+static enum body_result pull(struct body *b, struct span *out)
+{
+    struct answer *a = container_of(b, struct answer, body);
+    switch (*a->script) {
+    case 'd': {
+        struct block *block = block_new(3000);
+        memset(block->data, 'x', 3000);
+        *out = span_of(block, 0, 3000);
+        block_release(block);
+        a->script++;
+        return BODY_DATA;
+    }
+    case 'w':
+        a->script++;
+        a->waiting = true;
+        scope_enter(&a->x->scope);
+        worker_defer(a->x->worker, &a->wake);
+        return BODY_WAIT;
+    case 'f': b->error = -E_ORIGIN_RESET; return BODY_FAIL;
+    default: return BODY_END;
+    }
+}
+
+static void close_body(struct body *b)
+{
+    container_of(b, struct answer, body)->waiting = false;
+}
+
+static const struct body_ops answer_ops = { pull, close_body };
+
+/* The request's body is read to its end, or as far as the path says. */
+static void read_request(struct body *b)
+{
+    struct answer *a = b->puller;
+    struct span piece;
+    enum body_result r;
+    while (a->reading && (r = body_pull(b, &piece)) != BODY_WAIT) {
+        if (r == BODY_DATA)
+            span_release(&piece);
+        else
+            a->reading = false;
+    }
+}
+
+static void begin(struct exchange *x)
+{
+    struct answer *a = arena_new(&x->arena, struct answer);
+    begun++;
+    x->edge = a;
+    a->x = x;
+    a->body.ops = &answer_ops;
+    a->wake.run = on_wake;
+    a->script = arena_copy(&x->arena, slice_skip(x->request.target, x->request.target.n > 0)).p;
+    a->reading = x->request_body;
+    if (x->request_body) {
+        x->request_body->ready = read_request;
+        x->request_body->puller = a;
+        read_request(x->request_body);
+    }
+    if (*a->script == 'a') {
+        x->ops->abort(x, -E_ORIGIN_RESET);
+    } else {
+        struct response r = { .status = *a->script == 'n' ? 304 : 200, .length = LENGTH_UNKNOWN };
+        if (*a->script == 'i') x->ops->interim(x, &(struct response){ .status = 103 });
+        x->ops->respond(x, &r, &a->body);
+    }
+}
+
+static void reject(struct exchange *x, int error)
+{
+    (void)error;
+    begun++;
+    x->ops->respond(x, &(struct response){ .status = 431, .length = LENGTH_NONE }, NULL);
+}
+
+static void end(struct exchange *x)
+{
+    struct answer *a = x->edge;
+    ended++;
+    if (a) a->reading = false;
+    if (x->request_body) body_close(&x->request_body);
+}
+
+static const struct exchange_handler handler = { begin, reject, end };
+
+static void on_closed(struct http_service *service, const struct peer *peer)
+{
+    (void)service, (void)peer;
+}
+
+/* ---- a run ---- */
+
+static void run_notes(struct worker *w)
+{
+    while (w->deferred) {
+        struct note *n = w->deferred;
+        w->deferred = n->next;
+        if (!w->deferred) w->deferred_end = &w->deferred;
+        n->run(n);
+    }
+}
+
+static void let_time_pass(struct worker *w, int64_t ms)
+{
+    w->now_us += ms * 1000;
+    wheel_advance(&w->wheel, worker_now_ms(w));
+    run_notes(w);
+}
+
+static void client_reads(void)
+{
+    if (!wire.conn || wire.stopped || wire.queued == 0) return;
+    read_frames();
+    wire.conn->ops->drained(wire.conn);
+}
+
+static const struct http_limits limits = { .line_bytes = 256,
+                                           .head_bytes = 2048,
+                                           .field_count = 16,
+                                           .requests_per_connection = 50,
+                                           .streams = 8,
+                                           .stream_window_bytes = 65536,
+                                           .wasted_frames = 40,
+                                           .header_timeout_ms = 1000,
+                                           .idle_timeout_ms = 5000,
+                                           .body_timeout_ms = 2000,
+                                           .send_timeout_ms = 2000 };
+
+/* Of what is random in the input: how it is cut, and what happens between the pieces. */
+static void play(struct worker *w, const uint8_t *data, size_t size)
+{
+    static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
+    unsigned step = size ? data[0] % 64u * 16 + 1 : 1;
+    wire.conn->ops->data(wire.conn, slice_of(preface, sizeof preface - 1));
+    for (size_t at = 1; at < size && wire.conn; at += step) {
+        size_t n = size - at < step ? size - at : step;
+        wire.stopped = data[0] & 64 && at > size / 2;
+        wire.conn->ops->data(wire.conn, slice_of((const char *)data + at, n));
+        run_notes(w);
+        client_reads();
+        run_notes(w);
+        if (data[0] & 128) let_time_pass(w, 100);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static struct worker w;
+    struct http_service service;
+    begun = ended = 0;
+    wire.stopped = false;
+    worker_init(&w, 0);
+    http_service_init(&service, &w, &handler, &limits, on_closed);
+    h2_server_start(&service, -1, &(struct peer){ 0 }, NULL, 0);
+    play(&w, data, size);
+    run_notes(&w);
+    if (wire.conn) wire.conn->ops->ended(wire.conn, false);
+    run_notes(&w);
+    CHECK(!wire.conn && service.connection_count == 0 && begun == ended);
+    while (w.free_block_count) block_release(w.free_blocks[--w.free_block_count]);
+    return 0;
+}
