@@ -202,15 +202,20 @@ void h2_response_release(struct h2_stream *st)
 
 /* Only what the client's windows hold back is its doing here: other streams may be before this one,
  * and whether it takes anything at all is seen by the connection. */
+static bool client_holds_back(const struct h2_stream *st)
+{
+    nghttp2_session *session = st->server->session;
+    if (!st->id || (!st->piece.block && st->out_waiting)) return false;
+    return nghttp2_session_get_remote_window_size(session) <= 0 ||
+           nghttp2_session_get_stream_remote_window_size(session, st->id) <= 0;
+}
+
 bool h2_client_keeps_up(struct h2_stream *st)
 {
     struct h2_server *s = st->server;
-    bool held_back =
-        st->id && (nghttp2_session_get_remote_window_size(s->session) <= 0 ||
-                   nghttp2_session_get_stream_remote_window_size(s->session, st->id) <= 0);
-    bool waits_for_origin = !st->piece.block && st->out_waiting;
-    if (held_back && !waits_for_origin &&
-        !pace_out_keeps_up(&st->pace_out, h2_limits(s), h2_now_ms(s), st->x.body_sent_bytes))
+    if (!client_holds_back(st))
+        st->pace_out = (struct pace_out){ 0 };
+    else if (!pace_out_keeps_up(&st->pace_out, h2_limits(s), h2_now_ms(s), st->x.body_sent_bytes))
         return false;
     start_timer(st);
     return true;

@@ -84,6 +84,7 @@ static int64_t timeout_of(const struct h2_server *s, enum h2_phase phase)
 
 static void enter_phase(struct h2_server *s, enum h2_phase phase)
 {
+    if (phase != s->phase) s->pace_out = (struct pace_out){ 0 };
     s->phase = phase;
     timer_cancel(&s->timer);
     if (phase == PHASE_NONE) return;
