@@ -114,11 +114,12 @@ static bool is_storable_part(const struct response *res)
            part.first >= 0;
 }
 
-/* 412 and 416 answer conditions and ranges of one request, which no key holds. */
+/* 412, 416 and 425 answer conditions, ranges and the moment of one request, which no key holds. */
 static bool is_storable_status(const struct cache_control *cc, const struct response *res)
 {
     if (res->status < 200 || res->status > 599) return false;
-    if (res->status == 304 || res->status == 412 || res->status == 416) return false;
+    if (res->status == 304 || res->status == 412 || res->status == 416 || res->status == 425)
+        return false;
     if ((cc->flags & CC_MUST_UNDERSTAND) && status_phrase(res->status).n == 0) return false;
     return res->status != 206 || is_storable_part(res);
 }

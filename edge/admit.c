@@ -4,7 +4,9 @@
 
 #include "edge/base/error.h"
 #include "edge/forward.h"
+#include "edge/io/tls.h"
 #include "edge/listener.h"
+#include "protocols/http/structured.h"
 #include "protocols/http/value.h"
 
 /* What a stranger writes into the target does not make its connection a secure one. */
@@ -86,21 +88,81 @@ static struct slice path_for_routing(struct slice path, struct arena *a)
     return slice_of(out, (size_t)(at - out));
 }
 
-static int find_route(const struct config *c, struct exchange *x, const struct config_route **route)
+/* ---- the site ---- */
+
+/* A client that has proved who it is to one site has proved nothing to another, whose name it may
+ * write into a request on the same connection (RFC 9110 section 7.4). Only where neither asks for
+ * certificates do sites share connections. */
+static bool is_misdirected(const struct config_site *site, const struct tls_hello *hello)
+{
+    const struct tls_context *c = site->certificate;
+    bool asks = c && tls_context_asks_clients(c);
+    if (!asks && !(hello && hello->asks_client)) return false;
+    return !hello || !c || memcmp(hello->site, tls_context_site(c), TLS_SITE_BYTES) != 0;
+}
+
+/* RFC 8470 section 5.1: what came early may have been sent by anybody, again. So may what a proxy
+ * before this one says came early; what that says stays. */
+static int settle_early(const struct config_site *site, struct exchange *x)
+{
+    struct request *r = &x->request;
+    if (x->peer->tls && tls_is_early(x->peer->tls)) x->early = true;
+    if (x->early && (!site->early_data || !method_is_safe(r->method))) return -E_TOO_EARLY;
+    if (x->early || fields_has(&r->fields, FIELD_EARLY_DATA))
+        fields_set(&r->fields, &x->arena, FIELD_EARLY_DATA, SLICE("1"));
+    return 0;
+}
+
+/* RFC 9440 section 2.4: nobody but this node, or a proxy it trusts, says whose certificate it saw.
+ */
+static void settle_client_cert(const struct config *c, const struct config_site *site,
+                               struct exchange *x)
+{
+    struct fields *fields = &x->request.fields;
+    if (site->client_cert_header || !config_is_trusted(c, x->peer->address)) {
+        fields_remove(fields, FIELD_CLIENT_CERT);
+        fields_remove(fields, FIELD_CLIENT_CERT_CHAIN);
+    }
+    if (!site->client_cert_header || !x->peer->tls) return;
+    struct slice der = tls_client_certificate(x->peer->tls);
+    if (der.n) fields_add(fields, &x->arena, FIELD_CLIENT_CERT, structured_bytes(der, &x->arena));
+}
+
+/* Empty: not to be sent elsewhere. Certificate authorities ask without TLS. */
+static struct slice redirect(const struct config_site *site, struct slice path, struct exchange *x)
+{
+    const struct request *r = &x->request;
+    if (!site->https_port || slice_eq(r->scheme, SLICE("https"))) return SLICE_NONE;
+    if (slice_starts(path, SLICE("/.well-known/acme-challenge/"))) return SLICE_NONE;
+    struct slice host = authority_host(r->authority);
+    if (site->https_port == 443)
+        return arena_printf(&x->arena, "https://%.*s%.*s", SLICE_ARGS(host), SLICE_ARGS(r->target));
+    return arena_printf(&x->arena, "https://%.*s:%u%.*s", SLICE_ARGS(host), site->https_port,
+                        SLICE_ARGS(r->target));
+}
+
+static int find_route(const struct config *c, struct exchange *x, struct admitted *out)
 {
     const struct request *r = &x->request;
     const struct config_listen *listen = listener_address(x->peer->listener);
     const struct config_site *site = config_find_site(c, listen, authority_host(r->authority));
     if (!site) return -E_NO_SITE;
-    *route = config_find_route(site, path_for_routing(target_path(r->target), &x->arena));
-    if (!*route) return -E_NO_ROUTE;
-    return r->length > (*route)->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
+    struct slice path = path_for_routing(target_path(r->target), &x->arena);
+    out->location = redirect(site, path, x);
+    if (out->location.n) return 0;
+    if (is_misdirected(site, x->peer->tls)) return -E_MISDIRECTED;
+    int rc = settle_early(site, x);
+    if (rc < 0) return rc;
+    settle_client_cert(c, site, x);
+    out->route = config_find_route(site, path);
+    if (!out->route) return -E_NO_ROUTE;
+    return r->length > out->route->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
 }
 
-int admit_request(const struct config *c, struct exchange *x, const struct config_route **route)
+int admit_request(const struct config *c, struct exchange *x, struct admitted *out)
 {
-    *route = NULL;
+    *out = (struct admitted){ 0 };
     int rc = check(c, x);
     bool ours = slice_eq(x->request.target, SLICE("*")) || goes_no_further(&x->request);
-    return rc < 0 || ours ? rc : find_route(c, x, route);
+    return rc < 0 || ours ? rc : find_route(c, x, out);
 }

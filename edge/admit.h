@@ -6,10 +6,16 @@
 #include "edge/config.h"
 #include "protocols/http/exchange.h"
 
-/* 0 with *route; 0 with *route NULL where the node itself is asked (OPTIONS *, RFC 9110
- * section 9.3.7). Else why not: -E_METHOD, -E_SCHEME, -E_LOOP, -E_EXPECTATION, -E_NO_SITE,
- * -E_NO_ROUTE, -E_BODY_TOO_LARGE, the last with *route. Settles the request's scheme: a client
- * decides it by its connection, a trusted proxy tells what its own client spoke. */
-int admit_request(const struct config *c, struct exchange *x, const struct config_route **route);
+struct admitted {
+    const struct config_route *route; /* NULL: the node itself is asked, or what follows */
+    struct slice location;            /* not empty: where to ask instead (308) */
+};
+
+/* 0 with *out: a route; or neither that nor a location, where the node itself is asked (OPTIONS *,
+ * RFC 9110 section 9.3.7). Else why not: -E_METHOD, -E_SCHEME, -E_LOOP, -E_EXPECTATION, -E_NO_SITE,
+ * -E_MISDIRECTED, -E_TOO_EARLY, -E_NO_ROUTE, -E_BODY_TOO_LARGE, the last with a route. Settles what
+ * the request says of its connection: its scheme, which a client decides by the connection, and a
+ * trusted proxy tells; Early-Data; Client-Cert. */
+int admit_request(const struct config *c, struct exchange *x, struct admitted *out);
 
 #endif

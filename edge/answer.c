@@ -153,6 +153,11 @@ static struct slice date_text(int64_t now_s, struct arena *a)
     return slice_of(text, HTTP_DATE_BYTES);
 }
 
+void answer_date(struct response *r, int64_t now_s, struct arena *a)
+{
+    fields_add(&r->fields, a, FIELD_DATE, date_text(now_s, a));
+}
+
 void answer_error(int error, int64_t now_s, struct arena *a, struct response *out,
                   struct body **body)
 {
@@ -162,7 +167,7 @@ void answer_error(int error, int64_t now_s, struct arena *a, struct response *ou
     struct slice text =
         arena_printf(a, "%d %.*s: %s\n", status, SLICE_ARGS(status_phrase(status)), info->text);
     *out = (struct response){ .status = status, .length = (int64_t)text.n };
-    fields_add(&out->fields, a, FIELD_DATE, date_text(now_s, a));
+    answer_date(out, now_s, a);
     fields_add(&out->fields, a, FIELD_CONTENT_TYPE, SLICE("text/plain; charset=utf-8"));
     fields_add(&out->fields, a, FIELD_CACHE_CONTROL, SLICE("no-store"));
     if (proxy_status.n) fields_add(&out->fields, a, FIELD_PROXY_STATUS, proxy_status);

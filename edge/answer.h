@@ -48,6 +48,9 @@ struct slice key_readable(struct slice key_text, struct arena *a);
 void answer_error(int error, int64_t now_s, struct arena *a, struct response *out,
                   struct body **body);
 
+/* Adds Date. */
+void answer_date(struct response *r, int64_t now_s, struct arena *a);
+
 /* A body of text; it lives in the arena, and the text must outlive it. Never waits. It fails with
  * -E_NO_MEMORY where there is no block for its one span. */
 struct body *text_body(struct slice text, struct arena *a);

@@ -64,6 +64,7 @@ struct config_route {
     size_t request_header_count, response_header_count;
     int64_t body_size_bytes; /* largest request body */
     bool cache_status_key;   /* Cache-Status tells the key */
+    struct slice hsts;       /* Strict-Transport-Security of responses over TLS; empty: none */
     unsigned line;           /* where it stands in the file */
     unsigned index;          /* position over all sites */
 };
@@ -74,6 +75,9 @@ struct config_site {
     const struct config_listen *listens;
     size_t listen_count;
     struct tls_context *certificate; /* held by the generation; NULL: none */
+    bool early_data;                 /* requests of a client's first message are taken */
+    bool client_cert_header;         /* the origin is shown the client's certificate (RFC 9440) */
+    uint16_t https_port;             /* where requests without TLS are sent; 0: they are answered */
     const struct config_route *routes;
     size_t route_count;
     unsigned index;

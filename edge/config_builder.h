@@ -23,6 +23,7 @@ struct config_site_build {
     struct config_route inherited; /* what routes begin with; first, so that a site's values are set
                                       like a route's */
     struct config_site site;
+    bool has_certificate;         /* or one that is wrong, and reported */
     const struct conf_item *item; /* its arguments are site.hosts */
 };
 
@@ -30,6 +31,8 @@ struct config_site_build {
  * the table, with its default where it is missing. */
 void config_build_block(struct config_builder *b, enum config_context context,
                         const struct conf_item *block, void *target);
+/* After a site's block: what depends on several of its directives about TLS. */
+void config_finish_tls(struct config_builder *b, const struct config_site_build *build);
 /* After the top level: what needs all sites (distinct listeners, hosts of each). */
 void config_build_listens(struct config_builder *b, const struct conf_item *root);
 

@@ -63,49 +63,6 @@ void config_apply_site_listen(struct config_builder *b, const struct config_dire
     site->listens = listens;
 }
 
-/* The site's context, held by the configuration; made when the first directive wants it. */
-static struct tls_context *context_of(struct config_builder *b, struct config_site *site)
-{
-    struct config *c = b->config;
-    if (site->certificate) return site->certificate;
-    site->certificate = tls_context_new();
-    tls_context_name(site->certificate, site->hosts, site->host_count);
-    c->certificates =
-        config_room(b, c->certificates, c->certificate_count, sizeof *c->certificates);
-    c->certificates[c->certificate_count++] = site->certificate;
-    return site->certificate;
-}
-
-void config_apply_certificate(struct config_builder *b, const struct config_directive *d,
-                              const struct conf_item *item, void *target)
-{
-    (void)d;
-    struct config_site *site = &((struct config_site_build *)target)->site;
-    const struct conf_word *w = &item->args[0];
-    struct tls_context *c = context_of(b, site);
-    const char *why;
-    if (item->arg_count == 2) {
-        why = tls_context_add(c, w->text.p, item->args[1].text.p);
-    } else if (slice_eq(w->text, SLICE("self_signed"))) {
-        why = tls_context_add_self_signed(c, site->hosts, site->host_count);
-    } else {
-        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
-        return;
-    }
-    if (why) conf_fail(&b->report, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), why);
-}
-
-static void check_certificate(struct config_builder *b, const struct config_site *site,
-                              const struct conf_item *item)
-{
-    bool tls = false;
-    for (size_t i = 0; i < site->listen_count; i++) tls |= site->listens[i].tls;
-    if (!tls || site->certificate || b->doubtful & CONTEXT_SITE) return;
-    conf_fail(&b->report, item->name.at,
-              "add \"certificate FILE KEY;\" or \"certificate self_signed;\"",
-              "this site listens with TLS and has no certificate");
-}
-
 /* NULL, or what is wrong with it. */
 static const char *check_host(struct slice host)
 {
@@ -149,7 +106,7 @@ void config_apply_site(struct config_builder *b, const struct config_directive *
     struct config_site_build build = { .item = item, .site.index = (unsigned)c->site_count };
     read_hosts(b, item, &build.site);
     config_build_block(b, CONTEXT_SITE, item, &build);
-    check_certificate(b, &build.site, item);
+    config_finish_tls(b, &build);
     b->sites = config_room(b, b->sites, c->site_count, sizeof build);
     b->sites[c->site_count++] = build;
 }

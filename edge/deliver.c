@@ -67,6 +67,16 @@ static void add_cache_status(const struct exchange *x, struct delivery *d, struc
         arena_concat(a, (struct slice[]){ before, SLICE(", "), ours }, 3));
 }
 
+/* In place of the origin's own, if it has one: RFC 6797 section 8.1 makes clients heed only the
+ * first. */
+static void add_hsts(struct response *r, struct slice value, struct arena *a)
+{
+    if (r->stored && fields_has(r->stored, FIELD_STRICT_TRANSPORT_SECURITY))
+        set(r, a, FIELD_STRICT_TRANSPORT_SECURITY, value);
+    else
+        fields_set(&r->fields, a, FIELD_STRICT_TRANSPORT_SECURITY, value);
+}
+
 /* RFC 9110 section 15.4.5: what tells of the representation's body, the client has. */
 static bool belongs_to_304(enum field_id id)
 {
@@ -195,6 +205,8 @@ void deliver(struct exchange *x, struct delivery *d)
     }
     if (d->cached && r.status != 412 && r.status != 416) add_age(x, d, &r, &x->arena);
     add_cache_status(x, d, &r, &x->arena);
+    if (d->route->hsts.n && slice_eq(x->request.scheme, SLICE("https")))
+        add_hsts(&r, d->route->hsts, &x->arena);
     if (d->route->response_header_count) {
         unfold(&r, &x->arena);
         header_rules_apply(d->route->response_headers, d->route->response_header_count, &r.fields,

@@ -79,6 +79,8 @@ static void answer_with_error(struct serve *s, int error)
         return;
     }
     answer_error(error, wall_ms(s) / 1000, &x->arena, &r, &body);
+    if (s->route && slice_eq(x->request.scheme, SLICE("https")) && s->route->hsts.n)
+        fields_add(&r.fields, &x->arena, FIELD_STRICT_TRANSPORT_SECURITY, s->route->hsts);
     if (s->route)
         fields_add(&r.fields, &x->arena, FIELD_CACHE_STATUS,
                    cache_status_text(&s->status, &x->arena));
@@ -93,6 +95,17 @@ static void answer_options(struct serve *s)
     s->verdict = VERDICT_LOCAL;
     fields_add(&r.fields, &s->x->arena, FIELD_ALLOW, allow);
     s->x->ops->respond(s->x, &r, NULL);
+}
+
+/* 308 keeps the method, and clients may remember it. */
+static void answer_redirect(struct serve *s, struct slice location)
+{
+    struct exchange *x = s->x;
+    struct response r = { .status = 308, .length = 0 };
+    s->verdict = VERDICT_LOCAL;
+    answer_date(&r, wall_ms(s) / 1000, &x->arena);
+    fields_add(&r.fields, &x->arena, FIELD_LOCATION, location);
+    x->ops->respond(x, &r, NULL);
 }
 
 /* ---- delivering ---- */
@@ -433,9 +446,13 @@ static void begin(struct exchange *x)
 {
     struct serve *s = open_serve(x);
     metric_add_by(METRIC_REQUESTS, metric_protocol(x->request.version), 1);
-    int rc = admit_request(s->config, x, &s->route);
+    struct admitted admitted;
+    int rc = admit_request(s->config, x, &admitted);
+    s->route = admitted.route;
     if (rc < 0) {
         answer_with_error(s, rc);
+    } else if (admitted.location.n) {
+        answer_redirect(s, admitted.location);
     } else if (!s->route) {
         answer_options(s);
     } else {

@@ -109,6 +109,7 @@ static void begin_exchange(struct h1_server *s)
     x->first_byte_us = 0;
     x->body_sent_bytes = x->body_received_bytes = 0;
     x->te_trailers = false;
+    x->early = false;
     x->edge = NULL;
     s->request_ended = true;
     s->requests++;

@@ -57,7 +57,7 @@ struct exchange {
     struct request request;
     struct body *request_body; /* NULL: none. The edge pulls it; the protocol owns it */
     bool te_trailers;          /* trailers may be sent to this client */
-    bool early;                /* came in 0-RTT data */
+    bool early;                /* came in 0-RTT data; the edge looks at peer->tls itself */
 
     /* For the log. */
     int64_t began_us;      /* monotonic: the head's first byte */

@@ -197,3 +197,23 @@ int structured_dictionary_next(struct slice *rest, struct structured_member *out
     skip_white_space(rest);
     return rest->n ? 1 : -1; /* a comma at the end */
 }
+
+/* ---- printing ---- */
+
+static char *put_triple(char *at, const uint8_t *in, size_t n)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    uint32_t bits = (uint32_t)in[0] << 16 | (n > 1 ? in[1] << 8 : 0) | (n > 2 ? in[2] : 0);
+    for (size_t i = 0; i < 4; i++) *at++ = i <= n ? digits[bits >> (18 - 6 * i) & 63] : '=';
+    return at;
+}
+
+struct slice structured_bytes(struct slice bytes, struct arena *a)
+{
+    const uint8_t *in = (const uint8_t *)bytes.p;
+    char *text = arena_alloc(a, 2 + (bytes.n + 2) / 3 * 4), *at = text;
+    *at++ = ':';
+    for (size_t i = 0; i < bytes.n; i += 3) at = put_triple(at, in + i, bytes.n - i);
+    *at++ = ':';
+    return slice_of(text, (size_t)(at - text));
+}

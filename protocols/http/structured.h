@@ -6,6 +6,7 @@
 #ifndef VERGE_PROTOCOLS_HTTP_STRUCTURED_H
 #define VERGE_PROTOCOLS_HTTP_STRUCTURED_H
 
+#include "edge/base/arena.h"
 #include "edge/base/slice.h"
 
 enum structured_type {
@@ -31,5 +32,8 @@ struct structured_member {
  * whereupon the whole field has to be ignored. A key that comes twice is given twice: the last one
  * counts. */
 int structured_dictionary_next(struct slice *rest, struct structured_member *out);
+
+/* A byte sequence (RFC 9651 section 3.3.5): base64 between colons. */
+struct slice structured_bytes(struct slice bytes, struct arena *a);
 
 #endif

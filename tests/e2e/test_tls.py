@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import DEADLINE_S, Reply, eventually, fresh
+from harness.certificates import RSA, self_signed
 from harness.client import trusting
 from harness.wire import Stream
 
@@ -27,18 +28,12 @@ PLAIN = """
 """
 
 
-def make_certificate(directory, name, host, key=("ec", "-pkeyopt", "ec_paramgen_curve:P-256")):
-    subprocess.run(["openssl", "req", "-x509", "-newkey", *key, "-nodes", "-days", "2", "-subj", f"/CN={host}",
-                    "-addext", f"subjectAltName=DNS:{host}", "-keyout", directory / f"{name}.key",
-                    "-out", directory / f"{name}.pem"], check=True, capture_output=True)
-
-
 @pytest.fixture
 def named(start, tmp_path):
     directory = tmp_path / "node0"
     config = NAMED.replace("$directory/a", f"{tmp_path}/a").replace("$directory/b", f"{tmp_path}/b")
-    make_certificate(tmp_path, "a", "a.example")
-    make_certificate(tmp_path, "b", "*.b.example")
+    self_signed(tmp_path, "a", "a.example")
+    self_signed(tmp_path, "b", "*.b.example")
     assert not directory.exists()
     return start(config=config)
 
@@ -288,8 +283,8 @@ BOTH = """
 
 @pytest.fixture(params=["ECDSA first", "RSA first"])
 def both(start, tmp_path, request):
-    make_certificate(tmp_path, "ecdsa", "a.example")
-    make_certificate(tmp_path, "rsa", "a.example", key=["rsa:2048"])
+    self_signed(tmp_path, "ecdsa", "a.example")
+    self_signed(tmp_path, "rsa", "a.example", RSA)
     lines = [f"certificate {tmp_path}/{name}.pem {tmp_path}/{name}.key;" for name in ("ecdsa", "rsa")]
     if request.param == "RSA first":
         lines.reverse()

@@ -34,6 +34,20 @@ static const char config_text[] = "trusted_proxy 10.0.0.0/8;\n"
                                   "    route /small/* { body_size 10; }\n"
                                   "    route /any/* { }\n"
                                   "}\n"
+                                  "site secure.example {\n"
+                                  "    listen 127.0.0.1:8080;\n"
+                                  "    https_redirect 8443;\n"
+                                  "    origin app;\n"
+                                  "    route /any/* { }\n"
+                                  "    route /.well-known/* { }\n"
+                                  "}\n"
+                                  "site usual.example {\n"
+                                  "    listen 127.0.0.1:8080;\n"
+                                  "    https_redirect on;\n"
+                                  "    early_data on;\n"
+                                  "    origin app;\n"
+                                  "    route /any/* { }\n"
+                                  "}\n"
                                   "site only.example {\n"
                                   "    listen 127.0.0.1:8081;\n"
                                   "    origin app;\n"
@@ -51,6 +65,7 @@ struct asked {
     const char *fields;             /* "Name: value\n" for each */
     const char *from;               /* NULL: STRANGER */
     bool secure;
+    bool early;
     int64_t length; /* of the body; 0: none */
 };
 
@@ -98,14 +113,21 @@ static struct request request_of(const struct asked *a)
 }
 
 static const struct config_route *route;
-static struct slice scheme; /* as settled */
+static struct slice scheme, location; /* as settled */
+static struct fields fields;
 
 static int admit(const struct asked *a)
 {
     struct peer peer = peer_of(a);
-    struct exchange x = { .peer = &peer, .request = request_of(a) };
-    route = &config->sites[0].routes[0]; /* not what it shall say */
-    int rc = admit_request(config, &x, &route);
+    static struct exchange x; /* what is looked at afterwards is in its arena */
+    arena_free(&x.arena);
+    x = (struct exchange){ .peer = &peer, .request = request_of(a), .early = a->early };
+    arena_init(&x.arena, 1024);
+    struct admitted admitted;
+    int rc = admit_request(config, &x, &admitted);
+    route = admitted.route;
+    location = admitted.location;
+    fields = x.request.fields;
     scheme = x.request.scheme;
     return rc;
 }
@@ -236,6 +258,78 @@ static void test_who_decides_the_scheme(void **state)
     }
 }
 
+/* ---- to https ---- */
+
+static const struct redirect_row {
+    struct asked asked;
+    const char *location; /* NULL: none */
+} redirect_rows[] = {
+    { { .authority = "shop.example" }, NULL },
+    { { .authority = "usual.example" }, "https://usual.example/any/" },
+    { { .authority = "usual.example:80" }, "https://usual.example/any/" },
+    { { .authority = "usual.example", .secure = true }, NULL },
+    { { .authority = "secure.example" }, "https://secure.example:8443/any/" },
+    { { .authority = "SECURE.example", .target = "/p?q=%20#" },
+      "https://SECURE.example:8443/p?q=%20#" },
+    { { .authority = "secure.example", .method = "POST" }, "https://secure.example:8443/any/" },
+    { { .authority = "secure.example", .target = "/.well-known/acme-challenge/x" }, NULL },
+    { { .authority = "secure.example", .target = "/.well-known/acme-challenge/../../any/" },
+      "https://secure.example:8443/.well-known/acme-challenge/../../any/" },
+    { { .authority = "secure.example", .target = "/.well-known/acme-challengex" },
+      "https://secure.example:8443/.well-known/acme-challengex" },
+    { { .authority = "secure.example", .from = PROXY, .fields = "X-Forwarded-Proto: https\n" },
+      NULL },
+    { { .authority = "secure.example", .fields = "X-Forwarded-Proto: https\n" },
+      "https://secure.example:8443/any/" },
+};
+
+static void test_what_goes_to_https(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(redirect_rows); i++) {
+        const struct redirect_row *row = &redirect_rows[i];
+        assert_int_equal(admit(&row->asked), 0);
+        assert_true(!route == !!row->location);
+        struct slice wanted = text_or(row->location, "");
+        if (!slice_eq(location, wanted)) fail_msg("row %zu: %.*s", i, SLICE_ARGS(location));
+    }
+}
+
+/* ---- early data, certificates ---- */
+
+static void test_what_came_early(void **state)
+{
+    (void)state;
+    struct asked a = { .authority = "usual.example", .secure = true, .early = true };
+    assert_int_equal(admit(&a), 0);
+    assert_true(slice_eq(fields_value(&fields, FIELD_EARLY_DATA), SLICE("1")));
+    a.method = "HEAD";
+    assert_int_equal(admit(&a), 0);
+    a.method = "POST";
+    assert_int_equal(admit(&a), -E_TOO_EARLY);
+    a.method = "GET";
+    a.authority = "shop.example"; /* which has not asked for any */
+    assert_int_equal(admit(&a), -E_TOO_EARLY);
+    a.early = false;
+    assert_int_equal(admit(&a), 0);
+    assert_false(fields_has(&fields, FIELD_EARLY_DATA));
+    a.fields = "Early-Data: 0\nEarly-Data: x\n";
+    assert_int_equal(admit(&a), 0);
+    assert_int_equal(fields_count(&fields, FIELD_EARLY_DATA), 1);
+    assert_true(slice_eq(fields_value(&fields, FIELD_EARLY_DATA), SLICE("1")));
+}
+
+static void test_who_says_whose_certificate(void **state)
+{
+    (void)state;
+    struct asked a = { .fields = "Client-Cert: :YQ==:\nClient-Cert-Chain: :YQ==:\n" };
+    assert_int_equal(admit(&a), 0);
+    assert_int_equal(fields.n, 0);
+    a.from = PROXY;
+    assert_int_equal(admit(&a), 0);
+    assert_int_equal(fields.n, 2);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -259,6 +353,9 @@ int main(void)
         cmocka_unit_test(test_what_is_taken),
         cmocka_unit_test(test_what_has_been_here_before),
         cmocka_unit_test(test_who_decides_the_scheme),
+        cmocka_unit_test(test_what_goes_to_https),
+        cmocka_unit_test(test_what_came_early),
+        cmocka_unit_test(test_who_says_whose_certificate),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
