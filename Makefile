@@ -55,7 +55,7 @@ units   := $(patsubst tests/unit/%.c,$(OUT)/unit/%,$(wildcard tests/unit/test_*.
 corpora := $(patsubst tests/fuzz/fuzz_%.c,$(OUT)/corpus/fuzz_%,$(wildcard tests/fuzz/fuzz_*.c))
 fuzzers := $(corpora:$(OUT)/corpus/%=$(OUT)/fuzz/%)
 verge   := $(OUT)/verge
-standalone := build/origin build/bench/floor build/bench/load
+standalone := build/origin build/bench/floor build/bench/load build/bench/handshake
 
 # Packages as tools/packages takes them: name, or name:command.
 packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
@@ -64,7 +64,8 @@ packages_test  := $(packages_check) python3-pytest python3-h2 python3-hpack pyth
                   wrk:wrk openssl:openssl nghttp2-client:h2load ngtcp2-client:gtlsclient testssl.sh:testssl
 packages_fuzz  := clang:clang
 packages_tools := libev-dev cmake:cmake
-packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy wrk:wrk python3
+packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:caddy wrk:wrk \
+                  openssl:openssl python3
 
 ##@ Building
 .PHONY: all verge deps run check test fuzz fuzz-corpus bench format compile_commands clean install help FORCE
@@ -94,14 +95,16 @@ $(verge): $(OUT)/obj/edge/main.o $(library)
 	@echo "  LINK  $@"
 	@$(CC) $(cflags) $(LDFLAGS) $^ $(libs) -o $@
 
-# Programs of one file that link nothing of verge and need no sanitizer: one for all flavours.
+# Programs that link nothing of verge and need no sanitizer: one for all flavours.
 build/origin: tools/origin.c
-build/bench/floor: bench/floor.c
+build/bench/floor: bench/floor.c bench/ring.c bench/ring.h
 build/bench/load: bench/load.c
+build/bench/handshake: bench/handshake.c
 $(standalone): | $(OUT)/flags
 	@mkdir -p $(@D)
 	@echo "  LINK  $@"
-	@gcc -std=gnu17 -O2 -g $(warnings) -pthread $< -lm -o $@
+	@gcc -std=gnu17 -O2 -g $(warnings) -pthread -I. -isystem $(DEPS)/include $(filter %.c,$^) \
+	    -L$(DEPS)/lib -Wl,--as-needed -lssl -lcrypto $(if $(BORINGSSL),-lstdc++) -lm -o $@
 
 # What speaks HTTP/3, of which Debian 12 has nothing. Asked every time: a link into the cache is no date.
 tools := curl h2load bsslserver
@@ -155,7 +158,7 @@ fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
 	$< -max_total_time=$(or $(TIME),60) -artifact_prefix=$(OUT)/ \
 	    $(OUT)/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 
-bench: $(verge) $(standalone) packages-bench  ## Verge beside nginx, Varnish and HAProxy: a table
+bench: $(verge) $(standalone) build/tools/h2load build/tools/bsslserver packages-bench  ## Verge beside its peers: tables
 	@bench/run $(ARGS)
 
 h2load: build/tools/h2load  ## nghttp2's load generator with HTTP/3, for measurements

@@ -17,11 +17,11 @@ LOAD_CORE = 1
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
-def prepare():
+def prepare(mtu=None):
     """Takes what a measurement needs, or ends the program. Comes first: it may start it anew."""
     if not {SERVER_CORE, LOAD_CORE} <= os.sched_getaffinity(0):
         sys.exit("bench: cores 0 and 1 are needed, one for the server and one for the load")
-    _enter_private_network()
+    _enter_private_network(mtu)
     os.sched_setaffinity(0, {LOAD_CORE})
     _, hard_limit = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard_limit, hard_limit))
@@ -34,26 +34,31 @@ def _terminate(*_):
     sys.exit("bench: terminated")
 
 
-def _enter_private_network():
+def _enter_private_network(mtu):
     """Re-executes the program in a network namespace of its own, where root may make one.
 
     Nothing else then talks on its loopback, and no port of the bench can meet one of the machine's.
     """
     if os.environ.get("VERGE_BENCH_PRIVATE"):
-        _bring_loopback_up()
-    elif os.geteuid() == 0 and shutil.which("unshare"):
-        # Tried first: containers often refuse, and then the plain loopback has to do.
+        _bring_loopback_up(mtu)
+        return
+    # Tried first: containers often refuse, and then the plain loopback has to do.
+    if os.geteuid() == 0 and shutil.which("unshare"):
         if subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode == 0:
             os.environ["VERGE_BENCH_PRIVATE"] = "1"
             os.execvp("unshare", ["unshare", "-n", sys.executable, *sys.argv])
+    if mtu:
+        sys.exit("bench: another MTU takes a network namespace, which takes root")
 
 
-def _bring_loopback_up():
-    SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
+def _bring_loopback_up(mtu):
+    SIOCGIFFLAGS, SIOCSIFFLAGS, SIOCSIFMTU, IFF_UP = 0x8913, 0x8914, 0x8922, 1
     with socket.socket() as any_socket:
         request = fcntl.ioctl(any_socket, SIOCGIFFLAGS, struct.pack("16sH14x", b"lo", 0))
         flags = struct.unpack("16sH14x", request)[1] | IFF_UP
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags))
+        if mtu:
+            fcntl.ioctl(any_socket, SIOCSIFMTU, struct.pack("16si12x", b"lo", mtu))
 
 
 def start(argv, core, **options):

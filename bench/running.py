@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import machine
-from servers import FLOOR, HERE, HITS, LOAD
+from servers import FLOOR, H2LOAD, HANDSHAKE, HERE, LOAD
 
 
 class Failure(Exception):
@@ -18,7 +18,7 @@ class Failure(Exception):
 
 
 def require_programs():
-    for program in (FLOOR, LOAD):
+    for program in (FLOOR, LOAD, HANDSHAKE, H2LOAD):
         if not os.access(program, os.X_OK):
             sys.exit(f"bench: there is no {program}; `make bench` builds it")
 
@@ -26,14 +26,17 @@ def require_programs():
 class Running:
     """A started server in a scratch directory in memory; leaves nothing behind."""
 
-    def __init__(self, server, memory="2G", port=HITS):
-        self.server, self.memory, self.port = server, memory, port
+    def __init__(self, server, memory="2G"):
+        self.server, self.memory, self.port = server, memory, server.port
 
     def __enter__(self):
         wait_for_free_port(self.port)
         shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self.directory = tempfile.mkdtemp(prefix="verge-bench-", dir=shm)
         os.chmod(self.directory, 0o755)
+        make_certificate(self.directory)
+        if self.server.files:
+            make_files(f"{self.directory}/www")
         named = {"dir": self.directory, "config": self._configure(), "memory": self.memory}
         arguments = [word.format(**named) for word in self.server.arguments.split()]
         self.log = open(f"{self.directory}/output", "w+")
@@ -43,6 +46,7 @@ class Running:
             stdout=self.log,
             stderr=subprocess.STDOUT,
             cwd=self.directory,
+            env={**os.environ, "HOME": self.directory, "GOMAXPROCS": "1"},
         )
         try:
             wait_for_port(self.port, self.process)
@@ -78,7 +82,33 @@ class Running:
         return machine.resident_bytes(self.process.pid)
 
 
+def make_certificate(directory):
+    """ECDSA P-256, its own issuer."""
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+         "-days", "90", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
+         "-keyout", f"{directory}/key.pem", "-out", f"{directory}/cert.pem"],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    with open(f"{directory}/pair.pem", "w") as pair:
+        for name in ("cert.pem", "key.pem"):
+            with open(f"{directory}/{name}") as part:
+                pair.write(part.read())
+    os.chmod(f"{directory}/key.pem", 0o644)  # for a server that changes its user
+
+
+def make_files(directory):
+    """What the origin answers, as files."""
+    os.mkdir(directory)
+    for size in (100, *(1 << shift for shift in range(10, 25)), 10 << 10, 100 << 10):
+        with open(f"{directory}/{size}", "wb") as file:
+            file.write(b"x" * size)
+
+
 def somebody_listens(port):
+    with open("/proc/net/udp") as sockets:
+        if f":{port:04X} 00000000:0000" in sockets.read():
+            return True
     try:
         socket.create_connection(("127.0.0.1", port), timeout=1).close()
         return True

@@ -1,9 +1,9 @@
 """The servers that are measured: how each is started, and how each tells that it answered from its
 cache.
 
-All of them listen on the same two ports, one at a time: HITS before an origin whose answers they
-keep, MISSES before one whose answers nobody may keep. A server is one entry in SERVERS and a
-configuration file beside this one.
+All of them listen on the same ports, one at a time: HITS and, with TLS, SECURE before an origin whose
+answers they keep, MISSES before one whose answers nobody may keep. A server is one entry in SERVERS
+and a configuration file beside this one. Those that have no cache serve files, from memory.
 """
 
 import os
@@ -20,18 +20,27 @@ BUILD = os.environ.get("VERGE_BENCH_BUILD", f"{ROOT}/build/bench")
 VERGE = os.environ.get("VERGE", f"{ROOT}/build/verge")
 FLOOR = f"{BUILD}/floor"
 LOAD = f"{BUILD}/load"
+HANDSHAKE = f"{BUILD}/handshake"
+H2LOAD = f"{ROOT}/build/tools/h2load"
+BSSLSERVER = f"{ROOT}/build/tools/bsslserver"
 
-ORIGIN, PASS_ORIGIN, HITS, MISSES = 19000, 19001, 19080, 19081
+ORIGIN, PASS_ORIGIN, HITS, MISSES, SECURE = 19000, 19001, 19080, 19081, 19443
+
+PLAIN = ("hits", "misses")
+WITH_H2 = ("h1-tls", "h2", "handshakes", "idle")
 
 
 @dataclass
 class Server:
     name: str
     binary: str
-    arguments: str  # {dir}: its scratch directory, {config}: its file, {memory}: the cache's size
+    arguments: str  # {dir}: its scratch directory, which has cert.pem, key.pem and both in pair.pem;
+    # {config}: its file; {memory}: the cache's size
     config: str | None = None  # template beside this file
     values: dict = field(default_factory=dict)  # for the template
-    tables: tuple = ("hits", "misses")
+    tables: tuple = PLAIN + WITH_H2
+    port: int = HITS  # where it listens when it is ready
+    files: bool = False  # it wants them in {dir}/www
     says_hit: Callable[[Message], bool] = lambda fields: True
     version_flag: str | None = None
 
@@ -59,7 +68,7 @@ def _nginx(name, sendfile, **more):
     )
 
 
-def _haproxy(name, buffer_bytes):
+def _haproxy(name, buffer_bytes, **more):
     # It adds nothing to a hit: the origin's count speaks for it.
     return Server(
         name,
@@ -68,6 +77,7 @@ def _haproxy(name, buffer_bytes):
         config="haproxy.cfg",
         values={"BUFFER_BYTES": str(buffer_bytes)},
         version_flag="-v",
+        **more,
     )
 
 
@@ -100,9 +110,15 @@ SERVERS = {
             VERGE,
             "run -c {config}",
             config="verge.conf",
+            tables=PLAIN + WITH_H2 + ("h3",),
             says_hit=lambda fields: re.search(r";\s*hit\b", fields.get("Cache-Status", "")),
         ),
-        Server("floor", FLOOR, f"-p {HITS}", tables=("hits",)),
+        Server(
+            "floor",
+            FLOOR,
+            f"-p {HITS} -s {SECURE} -c {{dir}}/cert.pem -k {{dir}}/key.pem",
+            tables=("hits", "h1-tls", "handshakes", "idle"),
+        ),
         _nginx("nginx", sendfile="off"),
         _nginx("nginx-sendfile", sendfile="on", tables=("hits",)),
         Server(
@@ -110,11 +126,41 @@ SERVERS = {
             "/usr/sbin/varnishd",
             VARNISH_ARGUMENTS,
             config="varnish.vcl",
+            tables=PLAIN,
             # Its own request's id, and on a hit the id of the request that stored the object.
             says_hit=lambda fields: len(fields.get("X-Varnish", "").split()) == 2,
             version_flag="-V",
         ),
         _haproxy("haproxy", buffer_bytes=16384),
-        _haproxy("haproxy-64k", buffer_bytes=65536),
+        _haproxy("haproxy-64k", buffer_bytes=65536, tables=PLAIN + ("h1-tls", "h2")),
+        Server(
+            "h2o",
+            "/usr/bin/h2o",
+            "-c {config}",
+            config="h2o.conf",
+            tables=WITH_H2,
+            port=SECURE,
+            files=True,
+            version_flag="-v",
+        ),
+        Server(
+            "caddy",
+            "/usr/bin/caddy",
+            "run --config {config} --adapter caddyfile",
+            config="Caddyfile",
+            tables=WITH_H2 + ("h3",),
+            port=SECURE,
+            files=True,
+            version_flag="version",
+        ),
+        Server(
+            "ngtcp2",
+            BSSLSERVER,
+            f"-q --no-quic-dump --no-http-dump --groups=X25519 -d {{dir}}/www"
+            f" 127.0.0.1 {SECURE} {{dir}}/key.pem {{dir}}/cert.pem",
+            tables=("h3", "idle"),
+            port=SECURE,
+            files=True,
+        ),
     )
 }

@@ -6,12 +6,30 @@ import statistics
 
 REFERENCE = "verge"
 
+# Of a result: its key, which value of many counts, its unit, and what the table is called.
+CPU = "Server CPU per {}, microseconds (ratio to Verge: above 1 costs more), {} repetition"
+PER_REQUEST = (
+    ("cpu_us", min, "us", CPU.format("request", "best")),
+    ("cpu_us", statistics.median, "us", CPU.format("request", "median")),
+    ("rate", max, "/s", "Requests per second (ratio to Verge: below 1 is slower), best repetition"),
+)
+PER_HANDSHAKE = (
+    ("cpu_us", min, "us", CPU.format("connection", "best")),
+    ("per_cpu_s", max, "/s", "Connections per second of server CPU, best repetition"),
+)
+PER_CONNECTION = (
+    ("bytes", min, "bytes", "The server's own memory for each, bytes (ratio to Verge)"),
+)
 
-def size_name(size):
+
+def column_name(column):
+    """Of a size, and of what is a name already."""
+    if isinstance(column, str):
+        return column
     for unit, shift in (("MiB", 20), ("KiB", 10)):
-        if size >= 1 << shift and size % (1 << shift) == 0:
-            return f"{size >> shift} {unit}"
-    return f"{size} B"
+        if column >= 1 << shift and column % (1 << shift) == 0:
+            return f"{column >> shift} {unit}"
+    return f"{column} B"
 
 
 def _figure(value):
@@ -19,51 +37,49 @@ def _figure(value):
     return f"{value:.1f}" if value < 99.95 else f"{value:,.0f}"
 
 
-def _cell(results, server, size, key, summary):
-    values = [r[key] for r in results if (r["server"], r["size"]) == (server, size)]
+def _cell(results, server, column, key, summary):
+    values = [r[key] for r in results if (r["server"], r["column"]) == (server, column)]
     return summary(values) if values else None
 
 
-def _row(results, server, sizes, key, summary):
-    for size in sizes:
-        value = _cell(results, server, size, key, summary)
-        reference = _cell(results, REFERENCE, size, key, summary)
+def _row(results, server, columns, key, summary):
+    for column in columns:
+        value = _cell(results, server, column, key, summary)
+        reference = _cell(results, REFERENCE, column, key, summary)
         if value is None:
             yield "-"
-        elif reference is None or server == REFERENCE:
+        elif not reference or server == REFERENCE:
             yield _figure(value)
         else:
             yield f"{_figure(value)} ({value / reference:.2f}x)"
 
 
-def _print_table(caption, results, versions, key, summary):
-    sizes = sorted({result["size"] for result in results})
-    print(f"\n{caption}\n")
-    print("|  |", " | ".join(map(size_name, sizes)), "|")
-    print("|---|" + "---:|" * len(sizes))
+def _print_table(caption, results, columns, versions, key, summary):
+    print(f"\n{caption}:\n")
+    print("|  |", " | ".join(map(column_name, columns)), "|")
+    print("|---|" + "---:|" * len(columns))
     for server, version in versions.items():
         if any(result["server"] == server for result in results):
-            cells = " | ".join(_row(results, server, sizes, key, summary))
+            cells = " | ".join(_row(results, server, columns, key, summary))
             print(f"| {f'{server} {version}'.strip()} | {cells} |")
 
 
-def print_section(title, results, versions):
+def print_section(measurement, results, versions):
     if not results:
         return
-    print(f"\n### {title}")
-    cpu = "Server CPU per request, microseconds (ratio to Verge: above 1 costs more)"
-    rate = "Requests per second (ratio to Verge: below 1 is slower)"
-    _print_table(f"{cpu}, best repetition:", results, versions, "cpu_us", min)
-    if len(results) > len({(result["server"], result["size"]) for result in results}):
-        _print_table(f"{cpu}, median:", results, versions, "cpu_us", statistics.median)
-    _print_table(f"{rate}, best repetition:", results, versions, "rate", max)
+    columns = [c for c in measurement.columns if any(r["column"] == c for r in results)]
+    once = len(results) == len({(result["server"], result["column"]) for result in results})
+    print(f"\n### {measurement.title}")
+    for key, summary, _, caption in measurement.figures:
+        if not (once and summary is statistics.median):
+            _print_table(caption, results, columns, versions, key, summary)
 
 
 def print_footer(arguments, results, machine_description):
     command = " ".join(["bench/run", *arguments])
     print(f"\n`{command}` on {machine_description}. One worker on core 0, the load on core 1.")
-    if results:
-        worst = max(result["stranger"] for result in results)
+    worst = max((result["stranger"] for result in results if "stranger" in result), default=0)
+    if worst:
         print(
             f"Others (strangers, ksoftirqd) took up to {worst:.0%} of the server's core in a run."
         )
