@@ -35,17 +35,18 @@ void op_connect(struct worker *w, struct op *op, int fd, const struct sockaddr *
     arm(op, sqe);
 }
 
-static void select_buffer(struct io_uring_sqe *sqe)
+static void select_buffer(struct op *op, struct io_uring_sqe *sqe, enum buffers_group group)
 {
+    op->buffers = (uint8_t)group;
     sqe->flags |= IOSQE_BUFFER_SELECT;
-    sqe->buf_group = WORKER_BUFFER_GROUP;
+    sqe->buf_group = (uint16_t)group;
 }
 
 void op_recv_multishot(struct worker *w, struct op *op, int fd)
 {
     struct io_uring_sqe *sqe = prepare(w);
     io_uring_prep_recv_multishot(sqe, fd, NULL, 0, 0);
-    select_buffer(sqe);
+    select_buffer(op, sqe, BUFFERS_STREAM);
     arm(op, sqe);
 }
 
@@ -53,7 +54,7 @@ void op_recv_once(struct worker *w, struct op *op, int fd)
 {
     struct io_uring_sqe *sqe = prepare(w);
     io_uring_prep_recv(sqe, fd, NULL, 0, 0);
-    select_buffer(sqe);
+    select_buffer(op, sqe, BUFFERS_STREAM);
     arm(op, sqe);
 }
 
@@ -75,6 +76,21 @@ void op_sendmsg(struct worker *w, struct op *op, int fd, const struct msghdr *me
 {
     struct io_uring_sqe *sqe = prepare(w);
     io_uring_prep_sendmsg(sqe, fd, message, MSG_WAITALL | MSG_NOSIGNAL);
+    arm(op, sqe);
+}
+
+void op_recvmsg_multishot(struct worker *w, struct op *op, int fd, struct msghdr *shape)
+{
+    struct io_uring_sqe *sqe = prepare(w);
+    io_uring_prep_recvmsg_multishot(sqe, fd, shape, 0);
+    select_buffer(op, sqe, BUFFERS_DATAGRAM);
+    arm(op, sqe);
+}
+
+void op_poll(struct worker *w, struct op *op, int fd, unsigned events)
+{
+    struct io_uring_sqe *sqe = prepare(w);
+    io_uring_prep_poll_add(sqe, fd, events);
     arm(op, sqe);
 }
 

@@ -25,7 +25,8 @@ struct op_result {
 struct op {
     void (*done)(struct op *op, const struct op_result *r);
     struct scope *scope;
-    bool armed; /* submitted, last completion not seen */
+    bool armed;      /* submitted, last completion not seen */
+    uint8_t buffers; /* of a receive that selects one: enum buffers_group */
 };
 
 static inline void op_init(struct op *op, struct scope *scope,
@@ -46,6 +47,11 @@ void op_recv_into(struct worker *w, struct op *op, int fd, void *to, size_t size
 /* Completes when everything is sent, or with an error. */
 void op_send(struct worker *w, struct op *op, int fd, const void *from, size_t size_bytes);
 void op_sendmsg(struct worker *w, struct op *op, int fd, const struct msghdr *message);
+/* Datagrams into the worker's buffers for them. data is a struct io_uring_recvmsg_out with what
+ * belongs to it; shape says how much room names and marks get. */
+void op_recvmsg_multishot(struct worker *w, struct op *op, int fd, struct msghdr *shape);
+/* Once, when one of events (POLLOUT and so on) has come. */
+void op_poll(struct worker *w, struct op *op, int fd, unsigned events);
 void op_read(struct worker *w, struct op *op, int fd, void *to, size_t size_bytes);
 
 /* Asks the kernel to end an armed op; it still completes, with -ECANCELED or with what it had

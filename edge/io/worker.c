@@ -18,10 +18,14 @@
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 
-#define SUBMISSIONS  4096
-#define COMPLETIONS  16384
-#define BUFFER_COUNT 128
-#define BUFFER_BYTES 8192
+#define SUBMISSIONS    4096
+#define COMPLETIONS    16384
+#define STREAM_BUFFERS 128
+#define STREAM_BYTES   8192
+/* A train of datagrams is up to 64 KiB, and its addresses and marks come before it. Pages that no
+ * train reaches are never there. */
+#define DATAGRAM_BUFFERS      64
+#define DATAGRAM_BUFFER_BYTES (68 * 1024)
 
 static _Thread_local struct worker *self;
 
@@ -77,23 +81,44 @@ int worker_probe(void)
     return -E_SYSTEM;
 }
 
-static void buffer_give(struct worker *w, unsigned id)
+static void buffer_give(struct buffers *b, unsigned id)
 {
-    io_uring_buf_ring_add(w->buffers, w->buffer_memory + (size_t)id * BUFFER_BYTES, BUFFER_BYTES,
-                          (unsigned short)id, io_uring_buf_ring_mask(BUFFER_COUNT), 0);
-    io_uring_buf_ring_advance(w->buffers, 1);
+    io_uring_buf_ring_add(b->ring, b->memory + id * b->size_bytes, (unsigned)b->size_bytes,
+                          (unsigned short)id, io_uring_buf_ring_mask(b->count), 0);
+    io_uring_buf_ring_advance(b->ring, 1);
 }
 
-static int buffers_open(struct worker *w)
+static int buffers_open(struct worker *w, enum buffers_group group, unsigned count,
+                        size_t size_bytes)
 {
+    struct buffers *b = &w->buffers[group];
     int rc = 0;
-    w->buffers = io_uring_setup_buf_ring(&w->ring, BUFFER_COUNT, WORKER_BUFFER_GROUP, 0, &rc);
-    if (!w->buffers) return rc;
-    w->buffer_memory = mmap(NULL, (size_t)BUFFER_COUNT * BUFFER_BYTES, PROT_READ | PROT_WRITE,
-                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (w->buffer_memory == MAP_FAILED) return -ENOMEM;
-    for (unsigned i = 0; i < BUFFER_COUNT; i++) buffer_give(w, i);
+    *b = (struct buffers){ .count = count, .size_bytes = size_bytes };
+    b->ring = io_uring_setup_buf_ring(&w->ring, count, (int)group, 0, &rc);
+    if (!b->ring) return rc;
+    b->memory =
+        mmap(NULL, count * size_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (b->memory == MAP_FAILED) {
+        io_uring_free_buf_ring(&w->ring, b->ring, count, (int)group);
+        b->ring = NULL;
+        return -ENOMEM;
+    }
+    for (unsigned i = 0; i < count; i++) buffer_give(b, i);
     return 0;
+}
+
+static void buffers_close(struct worker *w, enum buffers_group group)
+{
+    struct buffers *b = &w->buffers[group];
+    if (!b->ring) return;
+    io_uring_free_buf_ring(&w->ring, b->ring, b->count, (int)group);
+    munmap(b->memory, b->count * b->size_bytes);
+}
+
+bool worker_open_datagram_buffers(struct worker *w)
+{
+    return w->buffers[BUFFERS_DATAGRAM].ring ||
+           buffers_open(w, BUFFERS_DATAGRAM, DATAGRAM_BUFFERS, DATAGRAM_BUFFER_BYTES) == 0;
 }
 
 /* ---- notes ---- */
@@ -183,13 +208,14 @@ static void run_completion(struct worker *w, const struct io_uring_cqe *cqe)
                            .nonempty = cqe->flags & IORING_CQE_F_SOCK_NONEMPTY };
     bool selected = cqe->flags & IORING_CQE_F_BUFFER;
     unsigned id = cqe->flags >> IORING_CQE_BUFFER_SHIFT;
+    struct buffers *buffers = &w->buffers[op->buffers];
     if (selected && cqe->res > 0) {
-        r.data = slice_of(w->buffer_memory + (size_t)id * BUFFER_BYTES, (size_t)cqe->res);
+        r.data = slice_of(buffers->memory + id * buffers->size_bytes, (size_t)cqe->res);
     }
     struct scope *scope = op->scope;
     if (!r.more) op->armed = false;
     op->done(op, &r);
-    if (selected) buffer_give(w, id);
+    if (selected) buffer_give(buffers, id);
     if (!r.more) scope_leave(scope);
 }
 
@@ -259,7 +285,7 @@ static int open_all(struct worker *w)
     if (w->bell_fd < 0) return -errno;
     int rc = ring_open(&w->ring, SUBMISSIONS);
     if (rc < 0) return rc;
-    rc = buffers_open(w);
+    rc = buffers_open(w, BUFFERS_STREAM, STREAM_BUFFERS, STREAM_BYTES);
     if (rc < 0) return rc;
     op_init(&w->bell_op, &w->scope, on_bell);
     op_read(w, &w->bell_op, w->bell_fd, &w->bell_value, sizeof w->bell_value);
@@ -268,9 +294,9 @@ static int open_all(struct worker *w)
 
 static void close_all(struct worker *w)
 {
-    io_uring_free_buf_ring(&w->ring, w->buffers, BUFFER_COUNT, WORKER_BUFFER_GROUP);
+    buffers_close(w, BUFFERS_STREAM);
+    buffers_close(w, BUFFERS_DATAGRAM);
     io_uring_queue_exit(&w->ring);
-    munmap(w->buffer_memory, (size_t)BUFFER_COUNT * BUFFER_BYTES);
     free(w->seen);
     free(w->reaped);
     while (w->free_block_count) block_release(w->free_blocks[--w->free_block_count]);

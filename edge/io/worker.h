@@ -16,11 +16,21 @@
 #include "edge/io/op.h"
 
 /* A pooled block is 16 KiB with its header, and at most 1 MiB of free ones is kept. */
-#define WORKER_BLOCK_BYTES  (16384 - sizeof(struct block))
-#define WORKER_BLOCKS_KEPT  64
-#define WORKER_BUFFER_GROUP 0 /* of the buffers that receives pick from */
+#define WORKER_BLOCK_BYTES (16384 - sizeof(struct block))
+#define WORKER_BLOCKS_KEPT 64
 /* What a busy worker needs for itself: buffers, ring, free blocks, requests in flight. */
 #define WORKER_OWN_BYTES (8 << 20)
+
+/* Buffers that receives pick from: small ones for streams, and, once asked for, large ones for
+ * trains of datagrams. A group's number is the kernel's name for it. */
+enum buffers_group { BUFFERS_STREAM, BUFFERS_DATAGRAM, BUFFERS_GROUPS };
+
+struct buffers {
+    struct io_uring_buf_ring *ring; /* NULL: not open */
+    char *memory;
+    unsigned count; /* a power of two */
+    size_t size_bytes;
+};
 
 struct worker {
     unsigned index;
@@ -29,8 +39,7 @@ struct worker {
     struct wheel wheel;
 
     struct io_uring ring;
-    struct io_uring_buf_ring *buffers; /* what receives pick from */
-    char *buffer_memory;
+    struct buffers buffers[BUFFERS_GROUPS];
     struct io_uring_cqe **seen, *reaped; /* completions of this turn */
 
     struct note *deferred, **deferred_end; /* own worker's */
@@ -57,6 +66,9 @@ void worker_init(struct worker *w, unsigned index);
 /* Starts the thread, pinned to cpu (-1: not pinned). start runs on it before the loop. Returns once
  * the ring stands: 0 or -E_SYSTEM, logged. */
 int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w));
+/* Opens the buffers that op_recvmsg_multishot picks from, unless they are open; on the worker.
+ * False when memory is out. */
+bool worker_open_datagram_buffers(struct worker *w);
 /* Ends the loop after this turn; from the worker's own thread. */
 void worker_stop(struct worker *w);
 /* Waits for the thread. Notes may still be posted to the worker: nobody runs them any more. */
