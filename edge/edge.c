@@ -113,6 +113,7 @@ void edge_start(struct worker *w)
     origins_init(&e->origins, w, &e->resolver, &e->node->origin_limits);
     access_log_init(&e->access_log, w);
     listeners_init(&e->listeners, e);
+    quic_worker_init(&e->quic, &e->node->quic, w);
     list_init(&e->misses);
     timer_init(&e->patience, on_patience_over);
 }

@@ -26,9 +26,11 @@ struct listener {
     struct listeners *owner;
     struct config_listen address; /* text is below */
     struct scope scope;           /* the accept, and each connection that came in */
-    struct op accept;
+    enum listen_transport transport;
+    struct op accept; /* of TCP, with what follows */
     struct timer retry;
     int fd;
+    struct quic_endpoint quic; /* of UDP */
     bool admin, closed;
     bool failing; /* the last accept did, which was logged */
     struct door doors[ADMISSION_COUNT];
@@ -170,33 +172,90 @@ static void on_listener_idle(struct scope *scope)
     scope_leave(&owner->scope);
 }
 
-static void listener_open(struct listeners *owner, const struct config_listen *at, int fd)
+static struct listener *listener_new(struct listeners *owner, const struct config_listen *at,
+                                     enum listen_transport transport)
 {
     struct listener *l = xcalloc(1, sizeof *l + at->text.n + 1);
-    struct worker *w = &owner->edge->worker;
     l->owner = owner;
-    l->fd = fd;
+    l->transport = transport;
     l->address = *at;
     l->address.text = slice_of(memcpy(l->text, at->text.p, at->text.n), at->text.n);
     for (int i = 0; i < ADMISSION_COUNT; i++) l->doors[i] = (struct door){ l, (enum admission)i };
-    scope_init(&l->scope, w, on_listener_idle);
+    scope_init(&l->scope, &owner->edge->worker, on_listener_idle);
     op_init(&l->accept, &l->scope, on_accept);
     timer_init(&l->retry, on_retry);
     scope_enter(&owner->scope);
+    return l;
+}
+
+/* ---- QUIC ---- */
+
+/* A client that is too much is told so in one packet, by the endpoint. */
+static bool admit_quic(struct quic_endpoint *e, struct peer *peer)
+{
+    struct listener *l = container_of(e, struct listener, quic);
+    enum admission admission = admit(l, peer);
+    metric_add(METRIC_CONNECTIONS_ACCEPTED, 1);
+    if (admission == ADMISSION_REFUSED || admission == ADMISSION_NONE) {
+        client_limits_leave(&l->owner->edge->node->clients, admission, peer->address);
+        metric_add_by(METRIC_CONNECTIONS_REFUSED, E_CONN_LIMIT, 1);
+        return false;
+    }
+    peer->listener = &l->doors[admission];
+    scope_enter(&l->scope);
+    return true;
+}
+
+static void on_quic_closed(struct quic_endpoint *e)
+{
+    scope_leave(&container_of(e, struct listener, quic)->scope);
+}
+
+/* The first worker's, whose socket was bound first, tells the kernel which packet is whose. */
+static bool open_quic(struct listener *l, int fd)
+{
+    static const struct quic_endpoint_ops ops = { admit_quic, choose_certificate, on_quic_closed };
+    struct edge *e = l->owner->edge;
+    if (e->worker.index == 0) quic_route_attach(&e->node->quic.route, fd);
+    if (!quic_endpoint_open(&l->quic, &e->quic, &ops, &e->sites, fd)) return false;
+    scope_enter(&l->scope);
+    return true;
+}
+
+/* ---- opening and closing ---- */
+
+static void listener_open(struct listeners *owner, const struct config_listen *at,
+                          enum listen_transport transport, int fd)
+{
+    struct listener *l = listener_new(owner, at, transport);
     list_append(&owner->open, &l->link);
-    accept_on(l);
+    if (transport == LISTEN_TCP) {
+        l->fd = fd;
+        accept_on(l);
+    } else if (!open_quic(l, fd)) {
+        log_event(LOG_ERROR, "no memory to receive on %s over UDP", l->text);
+        close(fd);
+        list_remove(&l->link);
+        scope_close(&l->scope);
+    }
 }
 
 /* Closing the descriptor would not end the accept: that goes first. */
-static void listener_close(struct listener *l)
+static void close_tcp(struct listener *l)
 {
-    list_remove(&l->link);
-    l->closed = true;
     timer_cancel(&l->retry);
     if (l->accept.armed)
         op_cancel(&l->owner->edge->worker, &l->accept);
     else
         close(l->fd);
+}
+
+static void listener_close(struct listener *l)
+{
+    list_remove(&l->link);
+    l->closed = true;
+    if (l->transport == LISTEN_TCP) close_tcp(l);
+    if (l->transport == LISTEN_UDP) quic_endpoint_close(&l->quic);
     scope_close(&l->scope);
 }
 
@@ -233,18 +292,25 @@ static void update_listener(struct listener *l, const struct config *c)
     }
 }
 
+static void open_all(struct listeners *l, struct listen_sockets *sockets,
+                     enum listen_transport transport)
+{
+    for (size_t i = 0; i < sockets->count; i++) {
+        int fd = sockets->fds[transport][i];
+        sockets->fds[transport][i] = -1;
+        if (fd >= 0) listener_open(l, listen_at(l->edge->config, i), transport, fd);
+    }
+}
+
 void listeners_configure(struct listeners *l, struct listen_sockets *sockets)
 {
     const struct config *c = l->edge->config;
-    for (size_t i = 0; i < sockets->count; i++) {
-        if (sockets->fds[i] < 0) continue;
-        listener_open(l, listen_at(c, i), sockets->fds[i]);
-        sockets->fds[i] = -1;
-    }
+    open_all(l, sockets, LISTEN_TCP);
+    open_all(l, sockets, LISTEN_UDP);
     list_each_safe (link, &l->open) {
         struct listener *one = container_of(link, struct listener, link);
         update_listener(one, c);
-        if (!listen_is_named(c, &one->address)) listener_close(one);
+        if (!listen_is_named(c, &one->address, one->transport)) listener_close(one);
     }
 }
 

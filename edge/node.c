@@ -61,6 +61,7 @@ int node_start(struct node *n, const struct config *c)
     index_init(&n->index, cache_bytes(c), c->cache.variants_max, c->cache.window_bytes);
     origin_limits_init(&n->origin_limits);
     client_limits_init(&n->clients);
+    quic_node_init(&n->quic, count);
     n->main_thread = pthread_self();
     n->edges = xcalloc(count, sizeof *n->edges);
     for (; n->edge_count < count; n->edge_count++) {
@@ -145,9 +146,13 @@ void node_join(struct node *n)
 
 void node_free(struct node *n)
 {
-    for (unsigned i = 0; i < n->edge_count; i++) worker_join(&n->edges[i].worker);
+    for (unsigned i = 0; i < n->edge_count; i++) {
+        worker_join(&n->edges[i].worker);
+        quic_worker_free(&n->edges[i].quic);
+    }
     index_free(&n->index);
     client_limits_free(&n->clients);
+    quic_node_free(&n->quic);
     origin_limits_free(&n->origin_limits);
     free(n->edges);
 }

@@ -15,6 +15,7 @@
 #include "edge/listener.h"
 #include "edge/origin.h"
 #include "edge/resolve.h"
+#include "protocols/quic/endpoint.h"
 #include "protocols/http/service.h"
 
 /* Sent to the thread that started the node when its last edge has ended, so that it can wait for
@@ -27,6 +28,7 @@ struct edge {
     struct config *config; /* this worker's generation, held; NULL: not configured yet */
     struct http_service sites, admin;
     struct listeners listeners;
+    struct quic_worker quic;
     struct origins origins;
     struct resolver resolver;
     struct access_log access_log;
@@ -44,6 +46,7 @@ struct node {
     struct index index;
     struct origin_limits origin_limits;
     struct client_limits clients;
+    struct quic_node quic;
     struct edge *edges;
     unsigned edge_count;
     _Atomic bool stopping;    /* for /healthz */

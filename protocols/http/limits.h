@@ -14,6 +14,8 @@ struct http_limits {
     uint64_t requests_per_connection;
     unsigned streams;           /* requests at a time on one connection (h2, h3) */
     size_t stream_window_bytes; /* of a request's body that may wait here (h2, h3) */
+    unsigned handshakes;        /* QUIC's, under way in the whole process, before clients have to
+                                   prove their address */
     unsigned wasted_frames;     /* at once on one connection (h2, h3) */
     int64_t header_timeout_ms;  /* first byte of a head to its end */
     int64_t idle_timeout_ms;    /* between requests, and before the first */

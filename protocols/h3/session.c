@@ -1,0 +1,584 @@
+#include "protocols/h3/session.h"
+
+#include <stdlib.h>
+
+#include "edge/base/check.h"
+#include "edge/base/error.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/io/tls.h"
+#include "protocols/h3/stream.h"
+
+/* What clients may keep of the fields they repeat, and how many requests may wait for a piece of
+ * that: browsers make their requests a third as large by it, and it costs a connection at most
+ * this. Our own responses do without, for the same reason and because it would have to be kept in
+ * step with what the client has. */
+#define QPACK_TABLE_BYTES     4096
+#define QPACK_BLOCKED_STREAMS 16
+
+/* ---- spans ---- */
+
+#define SPANS_FIRST 4
+#define SPANS_MAX   8192
+
+struct span *h3_spans_first(struct h3_spans *q)
+{
+    return q->count ? &q->v[q->first] : NULL;
+}
+
+static void spans_grow(struct h3_spans *q)
+{
+    unsigned cap = q->cap ? 2 * q->cap : SPANS_FIRST;
+    struct span *v = xmalloc(cap * sizeof *v);
+    for (unsigned i = 0; i < q->count; i++) v[i] = q->v[(q->first + i) & (q->cap - 1)];
+    free(q->v);
+    *q = (struct h3_spans){ v, 0, q->count, cap };
+}
+
+bool h3_spans_push(struct h3_spans *q, struct span *span)
+{
+    if (q->count == SPANS_MAX) {
+        span_release(span);
+        return false;
+    }
+    if (q->count == q->cap) spans_grow(q);
+    q->v[(q->first + q->count++) & (q->cap - 1)] = *span;
+    *span = (struct span){ 0 };
+    return true;
+}
+
+void h3_spans_pop(struct h3_spans *q)
+{
+    q->first = (q->first + 1) & (q->cap - 1);
+    q->count--;
+}
+
+void h3_spans_free(struct h3_spans *q)
+{
+    for (struct span *s; (s = h3_spans_first(q)); h3_spans_pop(q)) span_release(s);
+    free(q->v);
+    *q = (struct h3_spans){ 0 };
+}
+
+/* ---- a stream's life ---- */
+
+static void stream_free(struct h3_stream *s)
+{
+    struct h3_session *session = s->session;
+    session->held_bytes -= s->out_bytes;
+    session->full_count -= s->full;
+    timer_cancel(&s->timer);
+    inbox_consume(&s->in, s->x.worker, inbox_unread(&s->in).n);
+    h3_spans_free(&s->out);
+    arena_free(&s->x.arena);
+    list_remove(&s->link);
+    free(s);
+    session->stream_count--;
+    session->transport->released(session);
+}
+
+static void on_exchange_idle(struct scope *scope)
+{
+    struct h3_stream *s = container_of(scope, struct h3_stream, x.scope);
+    struct scope *connection = s->session->scope;
+    s->idle = true;
+    metric_add(METRIC_EXCHANGES_LIVE, -1);
+    arena_free(&s->x.arena);
+    if (s->closed) stream_free(s);
+    scope_leave(connection);
+}
+
+static void on_timer(struct timer *t)
+{
+    struct h3_stream *s = container_of(t, struct h3_stream, timer);
+    if (!s->begun) {
+        h3_stream_begin(s, -E_HEADER_TIMEOUT);
+    } else if (s->answering) {
+        if (h3_client_keeps_up(s))
+            h3_watch_client(s);
+        else
+            h3_stream_break_off(s, -E_CLIENT_SLOW, NGHTTP3_H3_REQUEST_CANCELLED);
+    } else if (s->in_waiting) {
+        h3_fail_request_body(s, -E_BODY_TIMEOUT);
+    }
+}
+
+static struct h3_stream *stream_new(struct h3_session *session, int64_t id)
+{
+    struct h3_stream *s = xcalloc(1, sizeof *s);
+    struct worker *w = session->client->service->worker;
+    s->session = session;
+    s->id = id;
+    s->x.ops = &h3_exchange_ops;
+    s->x.handler = session->client->service->handler;
+    s->x.peer = &session->client->peer;
+    s->x.worker = w;
+    s->x.began_us = w->now_us;
+    s->x.request.length = LENGTH_NONE;
+    arena_init(&s->x.arena, ARENA_CHUNK_BYTES);
+    timer_init(&s->timer, on_timer);
+    timer_set(&w->wheel, &s->timer, worker_now_ms(w) + h3_limits(s)->header_timeout_ms);
+    list_append(&session->streams, &s->link);
+    session->stream_count++;
+    return s;
+}
+
+static void take_head(struct h3_stream *s)
+{
+    s->x.request = s->head->request;
+    s->x.te_trailers = s->head->te_trailers;
+    s->continue_owed = s->head->expect_continue && !s->in_ended;
+    if (!s->in_ended || s->x.request.length >= 0) h3_open_request_body(s);
+}
+
+void h3_stream_begin(struct h3_stream *s, int error)
+{
+    struct exchange *x = &s->x;
+    s->begun = true;
+    s->session->requests++;
+    timer_cancel(&s->timer);
+    scope_init(&x->scope, x->worker, on_exchange_idle);
+    scope_enter(s->session->scope);
+    metric_add(METRIC_EXCHANGES_LIVE, 1);
+    x->early = tls_is_early(x->peer->tls);
+    if (error == 0) take_head(s);
+    s->head = NULL;
+    x->request.version = HTTP_3;
+    if (error)
+        x->handler->reject(x, error);
+    else
+        x->handler->begin(x);
+}
+
+static void drop_input(struct h3_stream *s)
+{
+    size_t n = inbox_unread(&s->in).n;
+    if (n == 0) return;
+    s->session->transport->consumed(s->session, s->id, n);
+    inbox_consume(&s->in, s->x.worker, n);
+}
+
+void h3_stream_end(struct h3_stream *s, int error)
+{
+    struct exchange *x = &s->x;
+    if (s->ended) return;
+    s->ended = true;
+    s->answering = s->in_waiting = false;
+    if (error && !x->error) x->error = error;
+    timer_cancel(&s->timer);
+    body_close(&s->body);
+    h3_refuse_request_body(s);
+    x->handler->end(x);
+    scope_close(&x->scope);
+}
+
+void h3_refuse_request_body(struct h3_stream *s)
+{
+    if (s->closed) return;
+    drop_input(s);
+    if (s->in_ended || s->in_refused) return;
+    s->in_refused = true;
+    s->session->transport->stop(s->session, s->id, NGHTTP3_H3_NO_ERROR);
+    nghttp3_conn_shutdown_stream_read(s->session->http, s->id);
+}
+
+void h3_stream_break_off(struct h3_stream *s, int error, uint64_t code)
+{
+    struct h3_session *session = s->session;
+    if (!s->closed) {
+        session->transport->reset(session, s->id, code);
+        nghttp3_conn_shutdown_stream_write(session->http, s->id);
+    }
+    if (!s->closed && !s->in_ended && !s->in_refused) {
+        s->in_refused = true;
+        session->transport->stop(session, s->id, code);
+        nghttp3_conn_shutdown_stream_read(session->http, s->id);
+    }
+    timer_cancel(&s->timer);
+    if (s->begun) h3_stream_end(s, error);
+}
+
+/* While a request is being answered, its exchange says so in the log. */
+void h3_stream_refuse(struct h3_stream *s, int error)
+{
+    h3_session_waste(s->session, FLOOD_ERROR);
+    if (!s->begun) metric_add_by(METRIC_ERRORS, -error, 1);
+    h3_stream_break_off(s, error, NGHTTP3_H3_MESSAGE_ERROR);
+}
+
+/* ---- nghttp3's callbacks ---- */
+
+static int on_begin_headers(nghttp3_conn *http, int64_t id, void *session, void *stream)
+{
+    struct h3_stream *s = stream_new(session, id);
+    (void)stream;
+    s->head = arena_alloc(&s->x.arena, sizeof *s->head);
+    pseudo_begin(s->head, h3_limits(s), &s->x.arena);
+    return nghttp3_conn_set_stream_user_data(http, id, s);
+}
+
+static struct slice text_of(const nghttp3_rcbuf *b)
+{
+    nghttp3_vec v = nghttp3_rcbuf_get_buf(b);
+    return slice_of((const char *)v.base, v.len);
+}
+
+/* Also of trailers. What is too much is not kept, but counted: a field that refers to the client's
+ * table costs it a byte. */
+static int on_field(nghttp3_conn *http, int64_t id, int32_t token, nghttp3_rcbuf *name,
+                    nghttp3_rcbuf *value, uint8_t flags, void *session, void *stream)
+{
+    struct h3_stream *s = stream;
+    (void)http, (void)id, (void)token, (void)flags;
+    if (!s || !s->head) return 0;
+    pseudo_field(s->head, text_of(name), text_of(value));
+    if (s->head->error == -E_HEADER_TOO_LARGE) h3_session_waste(session, FLOOD_HEADERS);
+    return 0;
+}
+
+static int on_end_headers(nghttp3_conn *http, int64_t id, int fin, void *session, void *stream)
+{
+    struct h3_stream *s = stream;
+    (void)http, (void)id, (void)session;
+    if (!s || !s->head || s->begun) return 0;
+    int rc = pseudo_finish(s->head, fin);
+    if (fin) s->in_ended = true;
+    if (rc == 0 || rc == -E_URI_TOO_LONG || rc == -E_HEADER_TOO_LARGE)
+        h3_stream_begin(s, rc);
+    else
+        h3_stream_refuse(s, rc);
+    return 0;
+}
+
+static int on_begin_trailers(nghttp3_conn *http, int64_t id, void *session, void *stream)
+{
+    struct h3_stream *s = stream;
+    (void)http, (void)id, (void)session;
+    if (!s || s->ended) return 0;
+    s->head = arena_alloc(&s->x.arena, sizeof *s->head);
+    pseudo_begin_trailers(s->head, h3_limits(s), &s->x.arena);
+    return 0;
+}
+
+static int on_end_trailers(nghttp3_conn *http, int64_t id, int fin, void *session, void *stream)
+{
+    struct h3_stream *s = stream;
+    (void)http, (void)id, (void)fin, (void)session;
+    if (!s || !s->head || s->ended) return 0;
+    int rc = pseudo_finish_trailers(s->head);
+    s->trailers = s->head->request.fields;
+    s->head = NULL;
+    if (rc) h3_stream_refuse(s, rc);
+    return 0;
+}
+
+static int on_data(nghttp3_conn *http, int64_t id, const uint8_t *data, size_t n, void *session,
+                   void *stream)
+{
+    struct h3_stream *s = stream;
+    struct h3_session *h = session;
+    (void)http;
+    if (!s || !s->begun || s->ended || s->in_refused) {
+        h->transport->consumed(h, id, n);
+        return 0;
+    }
+    if (h3_take_body(s, slice_of((const char *)data, n))) return 0;
+    h->transport->consumed(h, id, n);
+    h3_fail_request_body(s, -E_NO_MEMORY);
+    return 0;
+}
+
+static int on_end_stream(nghttp3_conn *http, int64_t id, void *session, void *stream)
+{
+    struct h3_stream *s = stream;
+    (void)http, (void)id, (void)session;
+    if (!s) return 0;
+    s->in_ended = true;
+    if (s->begun && !s->ended) h3_wake_request_body(s);
+    return 0;
+}
+
+static int on_deferred_consume(nghttp3_conn *http, int64_t id, size_t n, void *session,
+                               void *stream)
+{
+    struct h3_session *h = session;
+    (void)http, (void)stream;
+    h->transport->consumed(h, id, n);
+    return 0;
+}
+
+/* nghttp3 has found a message malformed: it asks for STOP_SENDING, then for RESET_STREAM. */
+static int on_stop(nghttp3_conn *http, int64_t id, uint64_t code, void *session, void *stream)
+{
+    struct h3_session *h = session;
+    (void)http, (void)stream;
+    h->transport->stop(h, id, code);
+    return 0;
+}
+
+static int on_reset(nghttp3_conn *http, int64_t id, uint64_t code, void *session, void *stream)
+{
+    struct h3_session *h = session;
+    struct h3_stream *s = stream;
+    (void)http;
+    h->transport->reset(h, id, code);
+    if (!s) return 0;
+    h3_stream_refuse(s, s->begun ? -E_BAD_FRAMING : -E_BAD_REQUEST);
+    return 0;
+}
+
+static int on_acked(nghttp3_conn *http, int64_t id, uint64_t n, void *session, void *stream)
+{
+    struct h3_stream *s = stream;
+    (void)http, (void)id, (void)session;
+    if (s) h3_response_acked(s, n);
+    return 0;
+}
+
+static int on_stream_close(nghttp3_conn *http, int64_t id, uint64_t code, void *session,
+                           void *stream)
+{
+    struct h3_stream *s = stream;
+    struct h3_session *h = session;
+    (void)http, (void)id, (void)code;
+    if (!s) {
+        h->transport->released(h);
+        return 0;
+    }
+    s->closed = true;
+    timer_cancel(&s->timer);
+    if (s->begun && !s->ended) h3_stream_end(s, -E_CLIENT_GONE);
+    if (!s->begun || s->idle) stream_free(s);
+    return 0;
+}
+
+static const nghttp3_callbacks callbacks = {
+    .acked_stream_data = on_acked,
+    .stream_close = on_stream_close,
+    .recv_data = on_data,
+    .deferred_consume = on_deferred_consume,
+    .begin_headers = on_begin_headers,
+    .recv_header = on_field,
+    .end_headers = on_end_headers,
+    .begin_trailers = on_begin_trailers,
+    .recv_trailer = on_field,
+    .end_trailers = on_end_trailers,
+    .stop_sending = on_stop,
+    .end_stream = on_end_stream,
+    .reset_stream = on_reset,
+};
+
+/* ---- the session ---- */
+
+static int code_of(int rc)
+{
+    return rc >= 0 ? 0 : (int)nghttp3_err_infer_quic_app_error_code(rc);
+}
+
+void h3_session_init(struct h3_session *s, const struct h3_transport_ops *transport,
+                     struct http_connection *client, struct scope *scope)
+{
+    *s = (struct h3_session){ .transport = transport, .client = client, .scope = scope };
+    list_init(&s->streams);
+    list_init(&s->broken);
+}
+
+static int bind_streams(struct h3_session *s)
+{
+    int64_t control, encoder, decoder;
+    const struct h3_transport_ops *t = s->transport;
+    if (!t->open(s, &control) || !t->open(s, &encoder) || !t->open(s, &decoder))
+        return NGHTTP3_H3_GENERAL_PROTOCOL_ERROR;
+    int rc = nghttp3_conn_bind_control_stream(s->http, control);
+    if (rc == 0) rc = nghttp3_conn_bind_qpack_streams(s->http, encoder, decoder);
+    return code_of(rc);
+}
+
+int h3_session_start(struct h3_session *s)
+{
+    nghttp3_settings settings;
+    nghttp3_settings_default(&settings);
+    settings.max_field_section_size = s->client->service->limits->head_bytes;
+    settings.qpack_max_dtable_capacity = QPACK_TABLE_BYTES;
+    settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
+    settings.qpack_encoder_max_dtable_capacity = 0;
+    int rc = nghttp3_conn_server_new(&s->http, &callbacks, &settings, NULL, s);
+    return rc ? code_of(rc) : bind_streams(s);
+}
+
+bool h3_session_started(const struct h3_session *s)
+{
+    return s->http;
+}
+
+/* Streams that the edge still has are freed by their scopes. */
+static void abort_streams(struct list *streams, int error)
+{
+    list_each_safe (link, streams) {
+        struct h3_stream *s = container_of(link, struct h3_stream, link);
+        s->closed = true;
+        timer_cancel(&s->timer);
+        if (s->begun && !s->ended) h3_stream_end(s, error);
+        if (!s->begun || s->idle) stream_free(s);
+    }
+}
+
+void h3_session_abort(struct h3_session *s, int error)
+{
+    abort_streams(&s->broken, error);
+    abort_streams(&s->streams, error);
+}
+
+void h3_session_free(struct h3_session *s)
+{
+    CHECK(list_empty(&s->streams) && list_empty(&s->broken));
+    nghttp3_conn_del(s->http);
+    s->http = NULL;
+}
+
+bool h3_session_waste(struct h3_session *s, enum flood_kind kind)
+{
+    struct http_service *service = s->client->service;
+    if (!flood_allows(&s->flood, kind, service->limits, worker_now_ms(service->worker)))
+        s->flooded = true;
+    return !s->flooded;
+}
+
+void h3_session_notice(struct h3_session *s)
+{
+    if (s->http) nghttp3_conn_submit_shutdown_notice(s->http);
+    s->transport->wake(s);
+}
+
+void h3_session_shut(struct h3_session *s)
+{
+    if (s->shut) return;
+    s->shut = true;
+    if (s->http) nghttp3_conn_shutdown(s->http);
+    s->transport->wake(s);
+}
+
+bool h3_session_idle(const struct h3_session *s)
+{
+    return s->stream_count == 0;
+}
+
+/* ---- what the client did ---- */
+
+int h3_session_receive(struct h3_session *s, int64_t id, struct slice bytes, bool fin)
+{
+    nghttp3_ssize n = nghttp3_conn_read_stream(s->http, id, (const uint8_t *)bytes.p, bytes.n, fin);
+    if (n < 0) return code_of((int)n);
+    if (n) s->transport->consumed(s, id, (size_t)n);
+    if (s->flooded) return NGHTTP3_H3_EXCESSIVE_LOAD;
+    if (s->requests >= s->client->service->limits->requests_per_connection) h3_session_shut(s);
+    return 0;
+}
+
+int h3_session_acked(struct h3_session *s, int64_t id, uint64_t n)
+{
+    return code_of(nghttp3_conn_add_ack_offset(s->http, id, n));
+}
+
+static struct h3_stream *find(struct h3_session *s, int64_t id)
+{
+    list_each (link, &s->streams) {
+        struct h3_stream *stream = container_of(link, struct h3_stream, link);
+        if (stream->id == id) return stream;
+    }
+    return NULL;
+}
+
+/* It takes the request back before it was whole, or the response, which STOP_SENDING says. */
+int h3_session_reset(struct h3_session *s, int64_t id)
+{
+    struct h3_stream *stream = find(s, id);
+    nghttp3_conn_shutdown_stream_read(s->http, id);
+    if (stream) stream->in_refused = true;
+    if (!stream)
+        s->transport->reset(s, id, NGHTTP3_H3_REQUEST_INCOMPLETE);
+    else if (!stream->begun)
+        h3_stream_break_off(stream, -E_CLIENT_GONE, NGHTTP3_H3_REQUEST_INCOMPLETE);
+    else if (!stream->ended && !stream->in_ended)
+        h3_fail_request_body(stream, -E_CLIENT_GONE);
+    return h3_session_waste(s, FLOOD_RESET) ? 0 : NGHTTP3_H3_EXCESSIVE_LOAD;
+}
+
+int h3_session_stopped(struct h3_session *s, int64_t id)
+{
+    struct h3_stream *stream = find(s, id);
+    nghttp3_conn_shutdown_stream_write(s->http, id);
+    if (!stream || stream->ended) return 0;
+    h3_stream_break_off(stream, -E_CLIENT_GONE, NGHTTP3_H3_REQUEST_CANCELLED);
+    return h3_session_waste(s, FLOOD_RESET) ? 0 : NGHTTP3_H3_EXCESSIVE_LOAD;
+}
+
+void h3_session_unblocked(struct h3_session *s, int64_t id)
+{
+    struct h3_stream *stream = find(s, id);
+    if (stream) stream->blocked = false;
+    nghttp3_conn_unblock_stream(s->http, id);
+    s->transport->wake(s);
+}
+
+void h3_session_streams(struct h3_session *s, uint64_t in_all)
+{
+    nghttp3_conn_set_max_client_streams_bidi(s->http, in_all);
+}
+
+int h3_session_closed(struct h3_session *s, int64_t id, uint64_t code)
+{
+    int rc = nghttp3_conn_close_stream(s->http, id, code ? code : NGHTTP3_H3_NO_ERROR);
+    if (rc != NGHTTP3_ERR_STREAM_NOT_FOUND) return code_of(rc);
+    s->transport->released(s); /* a stream on which nothing came */
+    return 0;
+}
+
+/* ---- writing ---- */
+
+/* Not from inside nghttp3's call, which found out. */
+static void reset_broken(struct h3_session *s)
+{
+    for (struct list *link; (link = list_pop(&s->broken));) {
+        struct h3_stream *stream = container_of(link, struct h3_stream, link);
+        list_append(&s->streams, &stream->link);
+        h3_stream_break_off(stream, stream->failed, NGHTTP3_H3_INTERNAL_ERROR);
+    }
+}
+
+int h3_session_next(struct h3_session *s, struct h3_piece *out)
+{
+    int fin = 0;
+    *out = (struct h3_piece){ .stream = -1 };
+    nghttp3_ssize n = nghttp3_conn_writev_stream(s->http, &out->stream, &fin, out->v, H3_PIECES);
+    if (!list_empty(&s->broken)) {
+        reset_broken(s);
+        return n < 0 ? code_of((int)n) : h3_session_next(s, out);
+    }
+    if (n < 0) return code_of((int)n);
+    out->fin = fin;
+    out->count = (size_t)n;
+    out->bytes = (size_t)nghttp3_vec_len(out->v, out->count);
+    return 0;
+}
+
+int h3_session_wrote(struct h3_session *s, const struct h3_piece *p, size_t n)
+{
+    int rc = nghttp3_conn_add_write_offset(s->http, p->stream, n);
+    if (rc) return code_of(rc);
+    struct h3_stream *stream = p->fin && n == p->bytes ? find(s, p->stream) : NULL;
+    if (stream && stream->answering) h3_stream_end(stream, 0);
+    return 0;
+}
+
+void h3_session_blocked(struct h3_session *s, int64_t id)
+{
+    struct h3_stream *stream = find(s, id);
+    if (stream) stream->blocked = true;
+    nghttp3_conn_block_stream(s->http, id);
+}
+
+void h3_session_dead(struct h3_session *s, int64_t id)
+{
+    nghttp3_conn_shutdown_stream_write(s->http, id);
+}
