@@ -97,6 +97,8 @@ static inline const struct http_limits *h2_limits(const struct h2_server *s)
 /* Has what nghttp2 has to say sent in this turn of the loop, and sees whether the connection is
  * done. Whoever told nghttp2 something ends with it; it may be inside nghttp2 or a pull. */
 void h2_update(struct h2_server *s);
+/* Whether another frame may be queued now. */
+bool h2_may_queue(const struct h2_server *s);
 /* Nothing more can be said: every exchange ends with that error, and the connection. */
 void h2_break_off(struct h2_server *s, int error);
 /* One wasted frame more. */

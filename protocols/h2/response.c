@@ -172,7 +172,7 @@ bool h2_response_write(struct h2_stream *st, const uint8_t *head, size_t n)
 {
     struct h2_server *s = st->server;
     enum { HEAD_BYTES = 9 };
-    char *to = conn_reserve(&s->conn, HEAD_BYTES + n);
+    char *to = h2_may_queue(s) ? conn_reserve(&s->conn, HEAD_BYTES + n) : NULL;
     if (!to) return false;
     memcpy(to, head, HEAD_BYTES);
     memcpy(to + HEAD_BYTES, span_slice(&st->piece).p, n);

@@ -125,11 +125,16 @@ static void on_timer(struct timer *t)
 
 /* ---- sending ---- */
 
+bool h2_may_queue(const struct h2_server *s)
+{
+    return conn_has_room(&s->conn) && conn_queued_bytes(&s->conn) < OUTPUT_MAX;
+}
+
 /* nghttp2 chooses what is next: so it is asked as late as possible. False: it has failed. */
 static bool fill_queue(struct h2_server *s)
 {
     nghttp2_ssize n = 0;
-    while (conn_has_room(&s->conn) && conn_queued_bytes(&s->conn) < OUTPUT_MAX) {
+    while (h2_may_queue(s)) {
         const uint8_t *data;
         n = nghttp2_session_mem_send2(s->session, &data);
         if (n <= 0 || !conn_write(&s->conn, slice_of((const char *)data, (size_t)n))) break;
