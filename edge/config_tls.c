@@ -124,10 +124,9 @@ void config_apply_hsts(struct config_builder *b, const struct config_directive *
     for (size_t i = 1; i < item->arg_count; i++) {
         if (!read_hsts_word(b, &item->args[i], &subdomains, &preload)) return;
     }
-    build->inherited.hsts = arena_printf(&b->config->arena, "max-age=%lld%s%s",
-                                         (long long)(ms / 1000),
-                                         subdomains ? "; includeSubDomains" : "",
-                                         preload ? "; preload" : "");
+    build->inherited.hsts =
+        arena_printf(&b->config->arena, "max-age=%lld%s%s", (long long)(ms / 1000),
+                     subdomains ? "; includeSubDomains" : "", preload ? "; preload" : "");
 }
 
 void config_finish_tls(struct config_builder *b, const struct config_site_build *build)
@@ -135,9 +134,11 @@ void config_finish_tls(struct config_builder *b, const struct config_site_build 
     const struct config_site *site = &build->site;
     if (site->certificate && site->early_data) tls_context_allow_early_data(site->certificate);
     if (site->certificate && site->client_cert_header) tls_context_show_clients(site->certificate);
-    if (site->client_cert_header && !(site->certificate && tls_context_asks_clients(site->certificate)))
-        conf_fail(&b->report, build->item->name.at, "add \"client_ca FILE;\"",
-                  "client_cert_header has nothing to show where no client is asked for a certificate");
+    if (site->client_cert_header &&
+        !(site->certificate && tls_context_asks_clients(site->certificate)))
+        conf_fail(
+            &b->report, build->item->name.at, "add \"client_ca FILE;\"",
+            "client_cert_header has nothing to show where no client is asked for a certificate");
     if (!listens(site, true) || build->has_certificate || b->doubtful & CONTEXT_SITE) return;
     conf_fail(&b->report, build->item->name.at,
               "add \"certificate FILE KEY;\" or \"certificate self_signed;\"",

@@ -101,6 +101,15 @@ static bool try_again(int result)
     return result == -ENOBUFS || result == -ECANCELED || result == -EINTR || result == -EAGAIN;
 }
 
+/* The alert that tells why the session failed: at once, since what follows would cancel a send. */
+static void send_alert(struct conn *c)
+{
+    if (c->out && c->out->sending) return;
+    struct slice alert = tls_output(c->tls);
+    ssize_t n = alert.n ? send(c->fd, alert.p, alert.n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
+    if (n > 0) tls_sent(c->tls, (size_t)n);
+}
+
 /* Each piece of plaintext of what the session was fed, as if it had come that way. The session may
  * have something to say to any of it. */
 void conn_read_fed(struct conn *c)
@@ -111,7 +120,10 @@ void conn_read_fed(struct conn *c)
         c->ops->data(c, slice_of(plain, (size_t)n));
     }
     if (c->scope->closing) return;
-    conn_flush(c);
+    if (n == TLS_FAILED)
+        send_alert(c);
+    else
+        conn_flush(c);
     if (n < 0) end_reading(c, n == TLS_FAILED);
 }
 

@@ -1,4 +1,5 @@
-/* pseudo: what is a request in HTTP/2 and HTTP/3, what is malformed, and responses as field lists. */
+/* pseudo: what is a request in HTTP/2 and HTTP/3, what is malformed, and responses as field lists.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -122,7 +123,8 @@ static void test_other_forms(void **state)
 {
     (void)state;
     struct pseudo p;
-    assert_int_equal(0, read_head(&p, ":method: OPTIONS\n:scheme: https\n:path: *\nhost: a\n", true));
+    assert_int_equal(0,
+                     read_head(&p, ":method: OPTIONS\n:scheme: https\n:path: *\nhost: a\n", true));
     expect(p.request.authority, "a");
     assert_int_equal(0, read_head(&p, ":method: CONNECT\n:authority: a:443\n", false));
     expect(p.request.target, "");
@@ -171,11 +173,13 @@ static void test_limits(void **state)
     assert_int_equal(-E_URI_TOO_LONG, read_head(&p, head, true));
     snprintf(head, sizeof head, GET ":authority: a\nx: %0400d\n", 0);
     assert_int_equal(-E_HEADER_TOO_LARGE, read_head(&p, head, true));
-    assert_int_equal(-E_HEADER_TOO_LARGE,
-                     read_head(&p, GET ":authority: a\na: 1\nb: 1\nc: 1\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\ni: 1\n",
-                               true));
     assert_int_equal(
-        0, read_head(&p, GET ":authority: a\na: 1\nb: 1\nc: 1\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\n", true));
+        -E_HEADER_TOO_LARGE,
+        read_head(&p, GET ":authority: a\na: 1\nb: 1\nc: 1\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\ni: 1\n",
+                  true));
+    assert_int_equal(
+        0,
+        read_head(&p, GET ":authority: a\na: 1\nb: 1\nc: 1\nd: 1\ne: 1\nf: 1\ng: 1\nh: 1\n", true));
 }
 
 static void test_trailers(void **state)
@@ -217,14 +221,10 @@ static void test_response(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_request),
-        cmocka_unit_test(test_what_is_refused),
-        cmocka_unit_test(test_other_forms),
-        cmocka_unit_test(test_cookie_crumbs_are_joined),
-        cmocka_unit_test(test_lengths),
-        cmocka_unit_test(test_expectations),
-        cmocka_unit_test(test_limits),
-        cmocka_unit_test(test_trailers),
+        cmocka_unit_test(test_request),     cmocka_unit_test(test_what_is_refused),
+        cmocka_unit_test(test_other_forms), cmocka_unit_test(test_cookie_crumbs_are_joined),
+        cmocka_unit_test(test_lengths),     cmocka_unit_test(test_expectations),
+        cmocka_unit_test(test_limits),      cmocka_unit_test(test_trailers),
         cmocka_unit_test(test_response),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -12,9 +12,14 @@ static void test_bytes(void **state)
 {
     (void)state;
     static const char *const rows[][2] = {
-        { "", "::" },           { "f", ":Zg==:" },         { "fo", ":Zm8=:" },
-        { "foo", ":Zm9v:" },    { "foob", ":Zm9vYg==:" },  { "fooba", ":Zm9vYmE=:" },
-        { "foobar", ":Zm9vYmFy:" }, { "\xff\xfe\xfd", "://79:" },
+        { "", "::" },
+        { "f", ":Zg==:" },
+        { "fo", ":Zm8=:" },
+        { "foo", ":Zm9v:" },
+        { "foob", ":Zm9vYg==:" },
+        { "fooba", ":Zm9vYmE=:" },
+        { "foobar", ":Zm9vYmFy:" },
+        { "\xff\xfe\xfd", "://79:" },
     };
     struct arena arena;
     arena_init(&arena, 256);
