@@ -4,6 +4,7 @@ own or a browser are in clients/, behind `make test-clients`."""
 import json
 import re
 import subprocess
+from collections import Counter
 
 import pytest
 
@@ -51,8 +52,8 @@ def curl(node, certificate, path, *options, text=False):
     return run("/usr/bin/curl", "-s", "--cacert", certificate, *options, url(node, path), text=text)
 
 
-CURL = pytest.mark.parametrize("option, version", [("--http1.1", b"1.1")])
-H2LOAD = pytest.mark.parametrize("option, name", [("--h1", "http/1.1")])
+CURL = pytest.mark.parametrize("option, version", [("--http1.1", b"1.1"), ("--http2", b"2")])
+H2LOAD = pytest.mark.parametrize("options, name", [(["--h1"], "http/1.1"), ([], "h2")])
 
 
 @CURL
@@ -82,12 +83,40 @@ def test_curl_asks_for_heads_and_ranges(origin, node, certificate, option, versi
 
 
 @H2LOAD
-def test_h2load_has_every_request_answered(origin, node, option, name):
+def test_h2load_has_every_request_answered(origin, node, options, name):
     origin.on("/file", fresh(pattern(5000)))
-    said = run("h2load", "-n2000", "-c8", "-m16", option, url(node, "/file"))
+    said = run("h2load", "-n2000", "-c8", "-m16", *options, url(node, "/file"))
     assert f"Application protocol: {name}" in said
     assert "2000 done, 2000 succeeded, 0 failed, 0 errored, 0 timeout" in said
     assert len(origin.requests) == 1
+
+
+@H2LOAD
+def test_h2load_uploads(origin, node, tmp_path, options, name):
+    (tmp_path / "body").write_bytes(BODY)
+    origin.on("/upload", Reply(body=b"thanks"))
+    said = run("h2load", "-n50", "-c2", "-m5", *options, "-d", tmp_path / "body",
+               url(node, "/upload"))
+    assert "50 done, 50 succeeded, 0 failed, 0 errored, 0 timeout" in said
+    assert [request.body for request in origin.requests] == [BODY] * 50
+
+
+def test_nghttp_multiplexes(origin, node):
+    """On one connection, with padding; it prints the bodies' bytes in the order they come."""
+    bodies = [pattern(50_000, n) for n in range(20)]
+    for n, body in enumerate(bodies):
+        origin.on(f"/{n}", fresh(body))
+    said = run("nghttp", "-b100", *(url(node, f"/{n}") for n in range(20)), text=False)
+    assert Counter(said) == Counter(b"".join(bodies))
+    assert node.metric("verge_tls_handshakes_full_total") == 1
+    assert run("nghttp", url(node, "/7"), text=False) == bodies[7]
+
+
+def test_nghttp_sends_a_body_with_trailers(origin, node, tmp_path):
+    (tmp_path / "body").write_bytes(BODY)
+    origin.on("/upload", Reply(body=b"thanks"))
+    said = run("nghttp", "-d", tmp_path / "body", "--trailer", "x-sum: 1", url(node, "/upload"))
+    assert said == "thanks" and origin.last().body == BODY
 
 
 # About the issuer, who publishes neither a revocation list nor a DNS record; not about the node.
