@@ -15,7 +15,7 @@ def origin():
     assert origin.errors == [], "an answer of the origin failed, or the node sent it what is not HTTP"
 
 
-PROTOCOLS = ["h1", "h1-tls"]
+PROTOCOLS = ["h1", "h1-tls", "h2"]
 
 # What a client sees of these must not depend on the protocol it speaks. A scenario about the bytes of
 # HTTP/1.1 among them is marked `http1`.
@@ -23,6 +23,9 @@ OVER_ALL = {f"test_{name}" for name in (
     "chunked", "collapse", "conditional", "forwarding", "freshness", "head", "hit", "http10", "interim",
     "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "pipelining", "range",
     "reload", "revalidate", "route", "same_request", "shutdown", "slow_client", "stale", "upload", "vary")}
+
+# These are about one protocol.
+ABOUT_ONE = {"test_h2": "h2", "test_h3": "h3"}
 
 
 def pytest_configure(config):
@@ -33,7 +36,7 @@ def pytest_generate_tests(metafunc):
     if "protocol" not in metafunc.fixturenames:
         return
     module = metafunc.module.__name__.rpartition(".")[2]
-    protocols = PROTOCOLS if module in OVER_ALL else ["h1"]
+    protocols = PROTOCOLS if module in OVER_ALL else [ABOUT_ONE.get(module, "h1")]
     if metafunc.definition.get_closest_marker("http1"):
         protocols = [protocol for protocol in protocols if protocol.startswith("h1")]
     metafunc.parametrize("protocol", protocols)

@@ -18,7 +18,7 @@ def test_trailers_pass(origin, client):
     origin.on("/", Reply(body=b"abc", chunked=True, headers={"Trailer": "X-Sum"},
                          trailers={"X-Sum": "7"}))
     response = client.get("/", {"TE": "trailers"})
-    assert (response.body, response.trailers) == (b"abc", [("X-Sum", "7")])
+    assert (response.body, len(response.trailers), response.trailers.get("X-Sum")) == (b"abc", 1, "7")
 
 
 def test_framing_fields_in_a_trailer_are_dropped(origin, client):

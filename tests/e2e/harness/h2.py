@@ -50,11 +50,12 @@ class H2Stream(Stream):
 
 
 class H2Connection(Multiplexed):
-    """One TCP connection with TLS. `window` is what the node may send of a body nobody has read."""
+    """One TCP connection with TLS. `window` is what the node may send of a body nobody has read, `total_window` of all."""
 
     version = "2"
 
-    def __init__(self, port, name=NAME, receive_buffer_bytes=None, window=65535):
+    def __init__(self, port, name=NAME, receive_buffer_bytes=None, window=65535,
+                 total_window=CONNECTION_WINDOW):
         super().__init__()
         self.sock = dial_tls(port, "h2", name, receive_buffer_bytes)
         assert self.sock.selected_alpn_protocol() == "h2", "the node does not want HTTP/2"
@@ -65,7 +66,8 @@ class H2Connection(Multiplexed):
         self.http.local_settings = h2.settings.Settings(initial_values={
             SettingCodes.ENABLE_PUSH: 0, SettingCodes.INITIAL_WINDOW_SIZE: window})
         self.http.initiate_connection()
-        self.http.increment_flow_control_window(CONNECTION_WINDOW - 65535)
+        if total_window > 65535:
+            self.http.increment_flow_control_window(total_window - 65535)
         self.flush()
 
     # -- the wire

@@ -147,6 +147,11 @@ class Verge:
         return sum(value for sample, value in self.metrics().items()
                    if sample.partition("{")[0] == name and all(w in sample for w in wanted))
 
+    def memory_bytes(self):
+        """What the process takes just now."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
     def live(self):
         return {name: value for name, value in self.metrics().items()
                 if name.partition("{")[0].endswith("_live") and name not in STORED}
