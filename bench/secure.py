@@ -44,7 +44,7 @@ def shape(options, protocol, size):
 def visit(protocol, options, running, origin, size):
     require_hit(running.server, origin, protocol, size)
     before = origin.requests
-    load = ["-D", options.duration, *shape(options, protocol, size)]
+    load = ["-D", f"{options.duration:g}", *shape(options, protocol, size)]
     result = measured(running, lambda: h2load(protocol, size, *load))
     if origin.requests != before:
         raise Failure(f"{running.server.name} asked the origin for /{size} under load")
