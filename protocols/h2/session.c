@@ -89,6 +89,17 @@ static void take_data(struct h2_server *s, struct h2_stream *st, const nghttp2_f
     if (st && ended) h2_stream_input_end(st);
 }
 
+/* Also of frames that nghttp2 then passes over: priorities of the old kind, and unknown ones. */
+static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
+{
+    (void)session;
+    if (hd->type == NGHTTP2_PRIORITY || hd->type == NGHTTP2_PRIORITY_UPDATE)
+        h2_waste(user, FLOOD_PRIORITY);
+    else if (hd->type > NGHTTP2_CONTINUATION)
+        h2_waste(user, FLOOD_EMPTY);
+    return 0;
+}
+
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2_server *s = user;
@@ -105,8 +116,6 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         if (!ack) h2_waste(s, FLOOD_PING);
         break;
     case NGHTTP2_RST_STREAM: h2_waste(s, FLOOD_RESET); break;
-    case NGHTTP2_PRIORITY:
-    case NGHTTP2_PRIORITY_UPDATE: h2_waste(s, FLOOD_PRIORITY); break;
     default: break;
     }
     return 0;
@@ -177,6 +186,7 @@ __attribute__((constructor)) static void prepare_library(void)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
+    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);
