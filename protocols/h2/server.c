@@ -58,7 +58,8 @@ void h2_break_off(struct h2_server *s, int error)
 
 void h2_waste(struct h2_server *s, enum flood_kind kind)
 {
-    if (!flood_allows(&s->flood, kind, h2_limits(s), h2_now_ms(s))) s->flooded = true;
+    if (s->flooded) return;
+    s->flooded = !flood_allows(&s->flood, kind, h2_limits(s), h2_now_ms(s));
 }
 
 /* ---- the connection's timer ---- */
