@@ -62,13 +62,14 @@ packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
 packages_check := libcmocka-dev python3
 packages_test  := $(packages_check) python3-pytest python3-h2 python3-hpack python3-hyperframe curl:curl \
                   wrk:wrk openssl:openssl nghttp2-client:h2load ngtcp2-client:gtlsclient testssl.sh:testssl
+packages_clients := $(packages_test) chromium:chromium
 packages_fuzz  := clang:clang
 packages_tools := libev-dev cmake:cmake
 packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:caddy wrk:wrk \
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test fuzz fuzz-corpus bench format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-clients fuzz fuzz-corpus bench format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -150,6 +151,9 @@ check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers,
 test: $(verge) build/origin build/quicclient packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
 	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
 
+test-clients: $(verge) packages-clients build/tools/curl build/tools/h2load  ## a browser, and clients with HTTP/3
+	@tools/run-tests --build '$(BUILD)' clients
+
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
 	@tools/run-tests --build '$(BUILD)' fuzz
 
@@ -164,8 +168,8 @@ bench: $(verge) $(standalone) build/tools/h2load build/tools/bsslserver packages
 h2load: build/tools/h2load  ## nghttp2's load generator with HTTP/3, for measurements
 curl: build/tools/curl      ## curl with HTTP/3, for the tests
 
-.PHONY: $(tools) packages-check packages-test packages-bench packages-tools
-packages-check packages-test packages-bench packages-tools: packages-%:
+.PHONY: $(tools) packages-check packages-test packages-bench packages-tools packages-clients
+packages-check packages-test packages-bench packages-tools packages-clients: packages-%:
 	@tools/packages $(packages_$*)
 
 ##@ Working on it

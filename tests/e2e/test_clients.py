@@ -9,43 +9,9 @@ from collections import Counter
 import pytest
 
 from harness import DEADLINE_S, Reply, fresh, pattern
+from harness.programs import SITE, certificate, node, run, url  # noqa: F401 (fixtures)
 
-SITE = """
-    cache { memory 64M; }
-    origin app { server 127.0.0.1:$origin_port; }
-    site * { listen 127.0.0.1:$port tls; certificate $directory/../ca.pem $directory/../ca.key;
-             $site route * { origin app; } }
-    admin { listen 127.0.0.1:$admin_port; }
-"""
 BODY = pattern(300_000)
-
-
-def run(*command, limit_s=4 * DEADLINE_S, **options):
-    """What the program printed, which must not have failed. Text, unless told otherwise."""
-    options = {"text": True, **options}
-    done = subprocess.run([str(word) for word in command], capture_output=True, timeout=limit_s,
-                          stdin=subprocess.DEVNULL, **options)
-    assert done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-@pytest.fixture
-def certificate(tmp_path):
-    """Its own issuer, as good as one can be that nobody has heard of."""
-    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-        "-days", "90", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-        "-addext", "extendedKeyUsage=serverAuth", "-keyout", tmp_path / "ca.key",
-        "-out", tmp_path / "ca.pem")
-    return tmp_path / "ca.pem"
-
-
-@pytest.fixture
-def node(start, certificate):
-    return start(config=SITE)
-
-
-def url(node, path="/"):
-    return f"https://localhost:{node.port}{path}"
 
 
 def curl(node, certificate, path, *options, text=False):
@@ -117,6 +83,70 @@ def test_nghttp_sends_a_body_with_trailers(origin, node, tmp_path):
     origin.on("/upload", Reply(body=b"thanks"))
     said = run("nghttp", "-d", tmp_path / "body", "--trailer", "x-sum: 1", url(node, "/upload"))
     assert said == "thanks" and origin.last().body == BODY
+
+
+def gtlsclient(node, directory, path, *options):
+    """ngtcp2's client, on GnuTLS: another TLS than the node's. Its log, and the body."""
+    downloads = directory / "downloads"
+    downloads.mkdir(exist_ok=True)
+    # The log is on stderr.
+    done = subprocess.run(
+        ["gtlsclient", "--exit-on-all-streams-close", "--no-quic-dump", "--no-http-dump",
+         "--download", downloads, *options, "127.0.0.1", str(node.port), url(node, path)],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        errors="replace", timeout=4 * DEADLINE_S)
+    assert done.returncode == 0, done.stdout[-5000:]
+    return done.stdout, (downloads / path.lstrip("/")).read_bytes()
+
+
+def test_gnutls_gets_a_file_over_http3(origin, node, tmp_path):
+    origin.on("/file", fresh(BODY))
+    log, body = gtlsclient(node, tmp_path, "/file")
+    assert body == BODY and "Negotiated ALPN is h3" in log
+
+
+def test_gnutls_uploads_over_http3(origin, node, tmp_path):
+    (tmp_path / "body").write_bytes(BODY)
+    origin.on("/upload", Reply(body=b"thanks"))
+    _, body = gtlsclient(node, tmp_path, "/upload", "-m", "POST", "-d", tmp_path / "body")
+    assert body == b"thanks" and origin.last().body == BODY
+
+
+@pytest.mark.parametrize("early_data, taken", [("on", True), ("off", False)])
+def test_gnutls_resumes_with_early_data(origin, start, certificate, tmp_path, early_data, taken):
+    origin.on("/file", Reply(body=b"body"))
+    node = start(config=SITE, site=f"early_data {early_data};")
+    session = ["--session-file", tmp_path / "session", "--tp-file", tmp_path / "parameters"]
+    gtlsclient(node, tmp_path, "/file", *session)
+    log, body = gtlsclient(node, tmp_path, "/file", *session)
+    assert body == b"body"
+    assert node.metric("verge_tls_handshakes_resumed_total") == 1
+    assert "type=0RTT" in log, "the client did not try"
+    assert ("Early data was rejected" not in log) == taken
+    assert origin.last()["Early-Data"] == ("1" if taken else None)
+
+
+@pytest.mark.parametrize("side", ["--tx-loss", "--rx-loss"])
+def test_gnutls_survives_loss(origin, start, certificate, tmp_path, side):
+    """One packet in ten is lost, one way or the other; every body is whole. A connection of which the
+    end was lost ends by itself."""
+    origin.on("/file", fresh(BODY))
+    node = start(config=SITE, top="limits { idle_timeout 2s; }")
+    for _ in range(5):
+        assert gtlsclient(node, tmp_path, "/file", f"{side}=0.1")[1] == BODY
+
+
+def test_gnutls_changes_its_address(origin, node, tmp_path):
+    """Between handshake and request; the body comes to the new one."""
+    origin.on("/file", Reply(body=BODY))
+    log, body = gtlsclient(node, tmp_path, "/file", "--change-local-addr=1ms", "--delay-stream=50ms")
+    assert body == BODY and "PATH_RESPONSE" in log
+
+
+def test_gnutls_updates_its_keys(origin, node, tmp_path):
+    origin.on("/file", fresh(BODY))
+    log, body = gtlsclient(node, tmp_path, "/file", "--key-update=1ms", "--delay-stream=50ms")
+    assert body == BODY and re.search(r"pkt rx .* type=1RTT k=1", log), "the node keeps the old keys"
 
 
 # About the issuer, who publishes neither a revocation list nor a DNS record; not about the node.
