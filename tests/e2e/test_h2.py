@@ -272,7 +272,7 @@ def test_a_flood_ends_its_connection(origin, start, name):
             if not raw.send(*FLOODS[name](raw, n)):
                 break
         assert is_over(raw)
-    assert node.metric("verge_floods_total") == (name not in NOT_COUNTED)
+    assert (node.metric("verge_floods_total") > 0) == (name not in NOT_COUNTED)
     gate.set()
     assert others_are_served(node)
     assert origin.count() <= 1200
