@@ -69,7 +69,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-clients fuzz fuzz-corpus bench format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-clients soak fuzz fuzz-corpus bench format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -153,6 +153,9 @@ test: $(verge) build/origin build/quicclient packages-test $(units) $(corpora)  
 
 test-clients: $(verge) packages-clients build/tools/curl build/tools/h2load  ## a browser, and clients with HTTP/3
 	@tools/run-tests --build '$(BUILD)' clients
+
+soak: $(verge) build/origin build/tools/curl build/tools/h2load  ## load with reloads, large bodies, slow clients
+	@tests/soak $(ARGS)
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
 	@tools/run-tests --build '$(BUILD)' fuzz
