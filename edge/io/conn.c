@@ -327,6 +327,11 @@ void conn_flush(struct conn *c)
     op_sendmsg(c->worker, &c->send_op, c->fd, &out->message);
 }
 
+void conn_limit_unsent(struct conn *c, int bytes)
+{
+    setsockopt(c->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &bytes, sizeof bytes);
+}
+
 static void sent(struct conn *c, size_t n)
 {
     c->sent_bytes += n;

@@ -82,6 +82,9 @@ void conn_push(struct conn *c, struct span *s);
 /* Another span and a few small writes fit. */
 bool conn_has_room(const struct conn *c);
 size_t conn_queued_bytes(const struct conn *c);
+/* The kernel holds no more than about so much that was not sent yet: what is queued later and more
+ * urgent need not wait behind megabytes. */
+void conn_limit_unsent(struct conn *c, int bytes);
 /* Sends what is queued, unless a send is in flight already: its end sends the rest. */
 void conn_flush(struct conn *c);
 

@@ -7,9 +7,9 @@
 #include "edge/base/metrics.h"
 #include "protocols/h2/connection.h"
 
-/* Queued ahead of the client: what is urgent waits behind no more than this and what the kernel
- * has. */
+/* Queued here, and in the kernel: what is urgent waits behind no more than both. */
 #define OUTPUT_MAX       (64 * 1024)
+#define UNSENT_MAX       (256 * 1024)
 #define FRAMES_MAX       1000 /* waiting to be sent before nothing more is read */
 #define LINGER_MS        2000 /* for the client to read our last bytes, as in HTTP/1.1 */
 #define LINGER_BYTES_MAX (1024 * 1024)
@@ -301,6 +301,7 @@ void h2_server_start(struct http_service *service, int fd, const struct peer *pe
     scope_init(&s->scope, w, on_scope_idle);
     conn_init(&s->conn, w, &s->scope, &conn_ops, fd);
     conn_use_tls(&s->conn, tls);
+    conn_limit_unsent(&s->conn, UNSENT_MAX);
     s->update_note.run = on_update;
     timer_init(&s->timer, on_timer);
     if (!h2_session_open(s)) {
