@@ -116,10 +116,12 @@ void conn_read_fed(struct conn *c)
 {
     char plain[TLS_RECORD_BYTES];
     int n = TLS_MORE;
+    bool opening = conn_in_handshake(c);
     while (!c->scope->closing && (n = tls_read(c->tls, plain, sizeof plain)) > 0) {
         c->ops->data(c, slice_of(plain, (size_t)n));
     }
     if (c->scope->closing) return;
+    if (opening && n == TLS_MORE && !conn_in_handshake(c) && c->ops->opened) c->ops->opened(c);
     if (n == TLS_FAILED)
         send_alert(c);
     else

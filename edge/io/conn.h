@@ -19,6 +19,8 @@ struct conn_out;
 struct tls;
 
 struct conn_ops {
+    /* The TLS handshake has ended; what came behind it is data() by now. May be NULL. */
+    void (*opened)(struct conn *c);
     /* Bytes arrived; whatever is kept must be copied. */
     void (*data)(struct conn *c, struct slice bytes);
     /* A read of conn_recv_into has n > 0 bytes. */

@@ -260,9 +260,15 @@ static void on_drained(struct conn *c)
     h1_server_run(s);
 }
 
-static const struct conn_ops conn_ops = { .data = on_data,
-                                          .ended = on_ended,
-                                          .drained = on_drained };
+/* It waits for a request from now on, no longer for the handshake. */
+static void on_opened(struct conn *c)
+{
+    h1_server_run(container_of(c, struct h1_server, conn));
+}
+
+static const struct conn_ops conn_ops = {
+    .opened = on_opened, .data = on_data, .ended = on_ended, .drained = on_drained
+};
 
 static void on_ready_timeout(struct h1_server *s)
 {
