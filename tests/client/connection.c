@@ -503,8 +503,9 @@ uint64_t connection_expiry_ns(const struct connection *c)
     return ngtcp2_conn_get_expiry(c->quic);
 }
 
-/* One packet, or a part of one; false when there is no more to send for now. */
-static bool write_some(struct connection *c)
+/* One packet, or a part of one, which stays in packet until it is whole; false when there is no
+ * more to send for now. */
+static bool write_some(struct connection *c, uint8_t packet[1500])
 {
     struct stream *s = next_to_write(c);
     ngtcp2_vec data = { 0 };
@@ -513,7 +514,6 @@ static bool write_some(struct connection *c)
     if (s && s->sending)
         data = (ngtcp2_vec){ s->sending->bytes + s->sent, s->sending->length - s->sent };
     if (fin) flags |= NGTCP2_WRITE_STREAM_FLAG_FIN;
-    uint8_t packet[1500];
     ngtcp2_path_storage path;
     ngtcp2_path_storage_zero(&path);
     ngtcp2_pkt_info info;
@@ -534,8 +534,9 @@ static bool write_some(struct connection *c)
 
 void connection_write(struct connection *c)
 {
+    uint8_t packet[1500];
     for (struct stream *s = c->streams; s; s = s->next) s->blocked = false;
-    while (!c->closed && write_some(c)) {
+    while (!c->closed && write_some(c, packet)) {
     }
     ngtcp2_conn_update_pkt_tx_time(c->quic, now_ns());
     sweep(c);
