@@ -190,12 +190,20 @@ static void read_clock(struct worker *w)
     w->wall_ms = clock_wall_ms();
 }
 
+/* From now on; -1: there is none. */
+static int64_t next_deadline_us(const struct worker *w)
+{
+    int64_t ms = wheel_next_ms(&w->wheel), fine = wheel_next_ms(&w->fine);
+    if (fine < 0) return ms < 0 ? -1 : ms * 1000;
+    return ms < 0 || fine * WORKER_FINE_US < ms * 1000 ? fine * WORKER_FINE_US : ms * 1000;
+}
+
 static void wait_for_work(struct worker *w)
 {
-    int64_t wait_ms = wheel_next_ms(&w->wheel);
-    struct __kernel_timespec limit = { wait_ms / 1000, wait_ms % 1000 * 1000000 };
+    int64_t wait_us = next_deadline_us(w);
+    struct __kernel_timespec limit = { wait_us / 1000000, wait_us % 1000000 * 1000 };
     struct io_uring_cqe *cqe;
-    int rc = io_uring_submit_and_wait_timeout(&w->ring, &cqe, 1, wait_ms < 0 ? NULL : &limit, NULL);
+    int rc = io_uring_submit_and_wait_timeout(&w->ring, &cqe, 1, wait_us < 0 ? NULL : &limit, NULL);
     CHECK(rc >= 0 || rc == -ETIME || rc == -EINTR || rc == -EAGAIN || rc == -EBUSY);
 }
 
@@ -238,6 +246,7 @@ static void loop(struct worker *w)
         read_clock(w);
         run_completions(w);
         wheel_advance(&w->wheel, worker_now_ms(w));
+        wheel_advance(&w->fine, worker_now_fine(w));
         run_notes(w);
     }
 }
@@ -263,6 +272,7 @@ void worker_init(struct worker *w, unsigned index)
     w->deferred_end = &w->deferred;
     read_clock(w);
     wheel_init(&w->wheel, worker_now_ms(w));
+    wheel_init(&w->fine, worker_now_fine(w));
     scope_init(&w->scope, w, nothing);
 }
 

@@ -37,6 +37,7 @@ struct worker {
     int64_t now_us;  /* monotonic, read once per turn */
     int64_t wall_ms; /* wall clock, likewise */
     struct wheel wheel;
+    struct wheel fine; /* for what milliseconds are too coarse: its unit is WORKER_FINE_US */
 
     struct io_uring ring;
     struct buffers buffers[BUFFERS_GROUPS];
@@ -87,6 +88,13 @@ void worker_defer(struct worker *self, struct note *n);
  * holds it, only the reference is dropped. NULL when memory is out. */
 struct block *worker_block(struct worker *w);
 void worker_block_put(struct worker *w, struct block **b);
+
+/* As worker_now_ms, for worker->fine: four of these are a tick. */
+#define WORKER_FINE_US 25
+static inline int64_t worker_now_fine(const struct worker *w)
+{
+    return w->now_us / WORKER_FINE_US;
+}
 
 static inline int64_t worker_now_ms(const struct worker *w)
 {

@@ -326,15 +326,15 @@ static void end_with(struct quic_connection *c, int rc)
 
 /* ---- time ---- */
 
-/* Rounded up: ngtcp2 would find nothing to do yet. */
+/* Pacing is finer than milliseconds. Rounded up: earlier ngtcp2 would find nothing to do. */
 void quic_connection_set_timer(struct quic_connection *c)
 {
+    const ngtcp2_tstamp unit = WORKER_FINE_US * NGTCP2_MICROSECONDS;
     ngtcp2_tstamp at = ngtcp2_conn_get_expiry(c->conn);
     if (at == UINT64_MAX)
         timer_cancel(&c->timer);
     else
-        timer_set(&c->quic->worker->wheel, &c->timer,
-                  (int64_t)((at + NGTCP2_MILLISECONDS - 1) / NGTCP2_MILLISECONDS));
+        timer_set(&c->quic->worker->fine, &c->timer, (int64_t)((at + unit - 1) / unit));
 }
 
 static void on_timer(struct timer *t)

@@ -49,12 +49,9 @@ static void receive_first(struct quic_endpoint *e, const struct udp_path *path, 
         if (!is_long) quic_answer_unknown(e, id, path, packet.n);
         return;
     }
-    if (e->closing || e->service->draining) {
-        drop(DROP_REFUSED);
-        return;
-    }
-    if (!quic_judge_initial(e, &i, path)) return;
-    struct quic_connection *c = quic_connection_new(e, &i, path);
+    bool open = !e->closing && !e->service->draining;
+    if (open && !quic_judge_initial(e, &i, path)) return;
+    struct quic_connection *c = open ? quic_connection_new(e, &i, path) : NULL;
     if (c) {
         quic_connection_receive(c, path, ecn, packet);
     } else {
