@@ -15,7 +15,7 @@ def origin():
     assert origin.errors == [], "an answer of the origin failed, or the node sent it what is not HTTP"
 
 
-PROTOCOLS = ["h1", "h1-tls", "h2"]
+PROTOCOLS = ["h1", "h1-tls", "h2", "h3"]
 
 # What a client sees of these must not depend on the protocol it speaks. A scenario about the bytes of
 # HTTP/1.1 among them is marked `http1`.

@@ -155,12 +155,13 @@ class H3Stream(Stream):
 class H3Connection(Multiplexed):
     """
     One QUIC connection. `window` is what the node may send of a body nobody has read; other options are those of
-    tests/client/main.c. With `settings` None no control stream is opened.
+    tests/client/main.c. With `settings` None no control stream is opened; `at_once` does not wait for
+    the handshake, so that requests go out with it, and a refusal is nothing to raise.
     """
 
     version = "3"
 
-    def __init__(self, port, name=NAME, receive_buffer_bytes=None, settings=b"", **options):
+    def __init__(self, port, name=NAME, receive_buffer_bytes=None, settings=b"", at_once=False, **options):
         super().__init__()
         options.setdefault("window", 65536 if receive_buffer_bytes else 1 << 18)
         self.program = Program.get()
@@ -176,6 +177,8 @@ class H3Connection(Multiplexed):
         self.tell("open", payload=text.encode())
         if settings is not None:
             self.control = self.open_uni(varint(CONTROL) + frame(SETTINGS, settings))
+        if not at_once and not self.handshake():
+            raise ConnectionRefusedError(self.gone)
 
     def tell(self, verb, stream=0, number=0, payload=b""):
         self.program.tell(verb, self.number, stream, number, payload)

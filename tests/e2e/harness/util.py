@@ -10,8 +10,10 @@ import time
 BUILD = os.environ.get("VERGE_BUILD", "")
 DEADLINE_S = 60 if BUILD else 15
 
-_start = random.randrange(1000)
-_ports = (18000 + (_start + n) % 1000 for n in itertools.count())
+# Each of pytest's processes has a hundred ports of its own.
+_first = 18000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_start = random.randrange(100)
+_ports = (_first + (_start + n) % 100 for n in itertools.count())
 
 
 def eventually(condition, what="condition"):
@@ -35,15 +37,16 @@ def free_port():
     A port nobody listens at: below the ephemeral range, so that no client takes it meanwhile, and
     in turn, so that it is not one that was just in use.
     """
-    for port in itertools.islice(_ports, 1000):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    for port in itertools.islice(_ports, 100):
+        with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
-                probe.bind(("127.0.0.1", port))
+                tcp.bind(("127.0.0.1", port))
+                udp.bind(("127.0.0.1", port))
             except OSError:
                 continue
         return port
-    raise AssertionError("no free port from 18000 to 18999")
+    raise AssertionError(f"no free port from {_first}")
 
 
 def in_parallel(count, work):
