@@ -122,6 +122,7 @@ class Verge:
         self.check_errors()
 
     def abandon(self):
+        SPEAKS.pop(self.port, None)  # it may be somebody else's next
         if self.process.poll() is None:
             self.kill()
 
