@@ -88,6 +88,7 @@ void config_drop(struct config **c)
     CHECK(before > 0);
     if (before > 1) return;
     for (size_t i = 0; i < old->certificate_count; i++) tls_context_drop(&old->certificates[i]);
+    for (size_t i = 0; i < old->connector_count; i++) tls_connector_free(&old->connectors[i]);
     arena_free(&old->arena);
     free(old);
 }

@@ -43,8 +43,10 @@ struct config_origin {
     int64_t connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms;
     size_t response_head_bytes;
     unsigned response_field_count;
-    struct slice host; /* Host to send; empty: what the client asked for */
-    unsigned index;    /* position in config.origins */
+    struct slice host;                     /* Host to send; empty: what the client asked for */
+    const struct tls_connector *connector; /* held by the generation; NULL: without TLS */
+    struct slice tls_name; /* asked for and verified; empty: host's, or else the server's own */
+    unsigned index;        /* position in config.origins */
 };
 
 enum header_action { HEADER_SET, HEADER_ADD, HEADER_REMOVE };
@@ -119,6 +121,8 @@ struct config {
     size_t route_total;
     struct tls_context **certificates; /* held, of all sites */
     size_t certificate_count;
+    struct tls_connector **connectors; /* held, of all origins */
+    size_t connector_count;
     const struct config_listen *listens; /* distinct, over all sites */
     size_t listen_count;
     const struct config_hosts *hosts;  /* of each of listens, for config_find_site */
@@ -147,8 +151,8 @@ struct config {
 struct config *config_load(const char *path, FILE *errors);
 /* The same from memory; name stands in the messages. */
 struct config *config_parse(struct slice text, const char *name, FILE *errors);
-/* The built-in configuration before one origin, given as http://HOST[:PORT][/] or HOST[:PORT]: text
- * for config_parse, which also says what is wrong with the origin, if anything is. */
+/* The built-in configuration before one origin, given as http[s]://HOST[:PORT][/] or HOST[:PORT]:
+ * text for config_parse, which also says what is wrong with the origin, if anything is. */
 struct slice config_default_text(struct arena *a, const char *origin);
 
 struct config *config_hold(struct config *c);

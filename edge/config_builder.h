@@ -12,10 +12,20 @@
 struct config_builder {
     struct config *config;
     struct conf_report report;
-    unsigned *origin_lines;          /* of each of config->origins */
+    unsigned *origin_lines; /* of each of config->origins */
+    const struct tls_connector
+        *system;                     /* one that trusts the system's roots; NULL: none does yet */
     struct config_site_build *sites; /* one for each of config->sites */
     unsigned doubtful; /* contexts whose block, now read, has what was not understood: do not miss
                           anything there */
+};
+
+/* An origin with what is needed only until its block is read. */
+struct config_origin_build {
+    struct config_origin origin; /* first, so that its values are set as they are */
+    bool tls, verify;
+    const struct conf_word *roots;       /* NULL: the system's */
+    const struct conf_word *certificate; /* its key behind it; NULL: none */
 };
 
 /* A site with what is needed only until its routes are done. */

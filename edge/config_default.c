@@ -32,15 +32,13 @@ static const char after[] =
     "    listen 127.0.0.1:9145;\n"
     "}\n";
 
-/* HOST:PORT of a URL without anything behind it; port 80 where none is given. */
-static struct slice host_port(struct arena *a, struct slice origin)
+/* HOST:PORT of a URL without anything behind it and without its scheme; port where it has none. */
+static struct slice host_port(struct arena *a, struct slice origin, struct slice port)
 {
-    struct slice scheme = SLICE("http://");
-    if (slice_starts(origin, scheme)) origin = slice_skip(origin, scheme.n);
     if (origin.n && origin.p[origin.n - 1] == '/') origin.n--;
     size_t address = origin.n && origin.p[0] == '[' ? slice_find(origin, ']') : 0;
     bool has_port = slice_find(slice_skip(origin, address), ':') < origin.n - address;
-    return has_port ? origin : arena_concat(a, (struct slice[]){ origin, SLICE(":80") }, 2);
+    return has_port ? origin : arena_concat(a, (struct slice[]){ origin, port }, 2);
 }
 
 /* As a string of the configuration: whatever a command line brings stays one argument. */
@@ -57,19 +55,26 @@ static struct slice quoted(struct arena *a, struct slice s)
 }
 
 /* A real site wants to be asked by its own name, not by the 127.0.0.1:8080 of whoever tries this.
- * Port 80 is not part of a Host (RFC 9110 section 4.2.3). */
-static struct slice host_field(struct slice server)
+ * The scheme's own port is not part of a Host (RFC 9110 section 4.2.3). */
+static struct slice host_field(struct slice server, struct slice port)
 {
-    struct slice port = SLICE(":80");
     bool is_default = server.n > port.n && slice_eq(slice_skip(server, server.n - port.n), port);
     return is_default ? slice_of(server.p, server.n - port.n) : server;
 }
 
 struct slice config_default_text(struct arena *a, const char *origin)
 {
-    struct slice server = host_port(a, slice_str(origin));
+    struct slice http = SLICE("http://"), https = SLICE("https://"), url = slice_str(origin);
+    bool tls = slice_starts(url, https);
+    if (tls || slice_starts(url, http)) url = slice_skip(url, tls ? https.n : http.n);
+    struct slice port = tls ? SLICE(":443") : SLICE(":80");
+    struct slice server = host_port(a, url, port);
     struct slice parts[] = {
-        slice_str(before), quoted(a, server), SLICE(";\n    host "), quoted(a, host_field(server)),
+        slice_str(before),
+        quoted(a, server),
+        SLICE(";\n    host "),
+        quoted(a, host_field(server, port)),
+        tls ? SLICE(";\n    tls on") : SLICE_NONE,
         slice_str(after),
     };
     return arena_concat(a, parts, sizeof parts / sizeof *parts);

@@ -13,6 +13,81 @@ const struct config_origin *config_origin_find(const struct config_builder *b, s
     return NULL;
 }
 
+/* ---- TLS ---- */
+
+void config_apply_tls_ca(struct config_builder *b, const struct config_directive *d,
+                         const struct conf_item *item, void *target)
+{
+    (void)b, (void)d;
+    bool system = slice_eq(item->args[0].text, SLICE("system"));
+    ((struct config_origin_build *)target)->roots = system ? NULL : &item->args[0];
+}
+
+void config_apply_tls_certificate(struct config_builder *b, const struct config_directive *d,
+                                  const struct conf_item *item, void *target)
+{
+    (void)d;
+    const struct conf_word *w = &item->args[0];
+    if (item->arg_count == 2)
+        ((struct config_origin_build *)target)->certificate = w;
+    else if (!slice_eq(w->text, SLICE("none")))
+        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
+}
+
+/* host stands before it in the table. */
+void config_apply_tls_name(struct config_builder *b, const struct config_directive *d,
+                           const struct conf_item *item, void *target)
+{
+    (void)d;
+    struct config_origin *origin = target;
+    const struct conf_word *w = &item->args[0];
+    if (slice_eq(w->text, SLICE("server"))) {
+        struct slice host = origin->host.n ? authority_host(origin->host) : SLICE_NONE;
+        if (host.n && host.p[0] == '[') host = slice_of(host.p + 1, host.n - 2);
+        origin->tls_name = host.n ? arena_copy(&b->config->arena, host) : SLICE_NONE;
+        return;
+    }
+    origin->tls_name = w->text;
+    if (!config_is_host_name(w->text))
+        conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not a host name", CONF_SHOWN(w->text));
+}
+
+static struct tls_connector *add_connector(struct config *c, struct config_builder *b)
+{
+    c->connectors = config_room(b, c->connectors, c->connector_count, sizeof *c->connectors);
+    return c->connectors[c->connector_count++] = tls_connector_new();
+}
+
+/* Parsing the system's roots takes milliseconds: once for all origins. */
+static const char *trust_system(struct config_builder *b, struct tls_connector *c)
+{
+    if (b->system) {
+        tls_connector_trust_same(c, b->system);
+        return NULL;
+    }
+    b->system = c;
+    return tls_connector_trust_system(c);
+}
+
+static void finish_tls(struct config_builder *b, struct config_origin_build *build,
+                       const struct conf_item *item)
+{
+    const struct conf_word *roots = build->roots, *own = build->certificate;
+    const char *why = NULL;
+    if (!build->tls) return;
+    struct tls_connector *c = add_connector(b->config, b);
+    build->origin.connector = c;
+    if (build->verify && roots) why = tls_connector_trust(c, roots->text.p);
+    if (why) conf_fail(&b->report, roots->at, NULL, "\"%.*s\" %s", CONF_SHOWN(roots->text), why);
+    if (build->verify && !roots && trust_system(b, c))
+        conf_fail(&b->report, item->name.at, "name them with \"tls_ca FILE;\"",
+                  "the system's root certificates are not where they are looked for");
+    why = own ? tls_connector_show(c, own->text.p, own[1].text.p) : NULL;
+    if (why) conf_fail(&b->report, own->at, NULL, "\"%.*s\" %s", CONF_SHOWN(own->text), why);
+}
+
+/* ---- the block ---- */
+
 void config_apply_origin(struct config_builder *b, const struct config_directive *d,
                          const struct conf_item *item, void *target)
 {
@@ -24,8 +99,11 @@ void config_apply_origin(struct config_builder *b, const struct config_directive
         conf_fail(&b->report, name->at, NULL, "duplicate origin \"%.*s\"; the first is on line %u",
                   CONF_SHOWN(name->text), b->origin_lines[known->index]);
 
-    struct config_origin origin = { .name = name->text, .index = (unsigned)c->origin_count };
-    config_build_block(b, CONTEXT_ORIGIN, item, &origin);
+    struct config_origin_build build = { .origin = { .name = name->text,
+                                                     .index = (unsigned)c->origin_count } };
+    config_build_block(b, CONTEXT_ORIGIN, item, &build);
+    finish_tls(b, &build, item);
+    struct config_origin origin = build.origin;
     b->origin_lines = config_room(b, b->origin_lines, c->origin_count, sizeof *b->origin_lines);
     b->origin_lines[c->origin_count] = name->line;
     struct config_origin *origins = config_room(b, c->origins, c->origin_count, sizeof origin);
@@ -36,13 +114,16 @@ void config_apply_origin(struct config_builder *b, const struct config_directive
 static void fail_server(struct config_builder *b, const struct conf_word *w, const char *reason)
 {
     struct arena *a = &b->config->arena;
-    struct slice scheme = SLICE("http://"), rest = w->text;
+    struct slice http = SLICE("http://"), https = SLICE("https://"), rest = w->text;
+    bool tls = slice_starts(rest, https);
     const char *hint = NULL;
-    if (slice_starts(rest, scheme)) {
-        rest = slice_skip(rest, scheme.n);
+    if (tls || slice_starts(rest, http)) {
+        rest = slice_skip(rest, tls ? https.n : http.n);
         rest.n = slice_find(rest, '/');
         reason = "is a URL; HOST:PORT is wanted";
-        hint = arena_printf(a, "did you mean \"%.*s\"?", CONF_SHOWN(rest)).p;
+        hint = arena_printf(a, "did you mean \"%.*s\"%s?", CONF_SHOWN(rest),
+                            tls ? " and \"tls on;\"" : "")
+                   .p;
     } else if (config_is_host_name(rest)) {
         hint = arena_printf(a, "did you mean \"%.*s:80\"?", CONF_SHOWN(rest)).p;
     }

@@ -1,7 +1,9 @@
 #include "edge/fetch.h"
 
 #include "edge/base/error.h"
+#include "edge/base/log.h"
 #include "edge/base/metrics.h"
+#include "edge/io/tls.h"
 #include "edge/io/worker.h"
 
 static void try_next(struct fetch *f);
@@ -82,6 +84,25 @@ static bool use_idle(struct fetch *f)
 
 static const struct h1_client_ops client_ops;
 
+/* *tls: NULL where the origin is spoken to without. False when memory is out. */
+static bool open_session(const struct fetch *f, struct tls **tls)
+{
+    const struct config_origin *config = f->origin->config;
+    const char *name = config->tls_name.n ? config->tls_name.p : f->server->config->host.p;
+    *tls = config->connector ? tls_connect(config->connector, name, f->server->session) : NULL;
+    return *tls || !config->connector;
+}
+
+/* For the next connection: what the server gave on this one, which it does after the handshake. */
+static void keep_session(struct fetch *f)
+{
+    struct ssl_session_st *given =
+        f->client->conn.tls ? tls_take_session(f->client->conn.tls) : NULL;
+    if (!given) return;
+    tls_session_free(&f->server->session);
+    f->server->session = given;
+}
+
 static void connect_to(struct fetch *f, const struct resolve_result *r)
 {
     const struct config_origin *config = f->origin->config;
@@ -103,8 +124,10 @@ static void connect_to(struct fetch *f, const struct resolve_result *r)
         give_up(f, -E_ORIGIN_CONN_LIMIT);
         return;
     }
-    f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4,
-                                  &limits, &client_ops, f, origin_hold(f->origin));
+    struct tls *tls;
+    if (open_session(f, &tls))
+        f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4,
+                                      tls, &limits, &client_ops, f, origin_hold(f->origin));
     if (f->client) {
         f->client->server = f->server;
         f->client->admitted = true;
@@ -150,10 +173,21 @@ static void try_next(struct fetch *f)
 
 /* ---- what the connection says ---- */
 
+static void report_tls(const struct fetch *f)
+{
+    const struct config_server *server = f->server->config;
+    bool distrust;
+    const char *why = tls_failure(f->client->conn.tls, &distrust);
+    log_event(LOG_WARNING, "origin %.*s, server %.*s:%u: %s: %s",
+              SLICE_ARGS(f->origin->config->name), SLICE_ARGS(server->host), server->port,
+              distrust ? "its certificate is not trusted" : "TLS handshake failed", why);
+}
+
 /* Of several addresses the next one is tried before the server counts as failed. */
 static void connect_failed(struct fetch *f, int error)
 {
     const struct resolve_result *r;
+    if (error == -E_ORIGIN_TLS || error == -E_ORIGIN_CERTIFICATE) report_tls(f);
     drop_client(&f->client);
     bool known =
         resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving) > 0;
@@ -182,6 +216,7 @@ static void on_interim(struct h1_client *c, const struct response *r)
 static void on_head(struct h1_client *c, const struct h1_response *r)
 {
     struct fetch *f = c->user;
+    keep_session(f);
     f->ops->head(f, r, &c->body);
 }
 

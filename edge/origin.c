@@ -74,6 +74,7 @@ void origin_drop(struct origin **drop)
     *drop = NULL;
     if (!o || --o->references) return;
     struct origins *owner = o->owner;
+    for (size_t i = 0; i < o->config->server_count; i++) tls_session_free(&o->servers[i].session);
     config_drop(&o->generation);
     free(o);
     owner->live--;
@@ -156,9 +157,15 @@ static const struct origin_server *same_server(const struct origin *o,
     return NULL;
 }
 
+static bool speaks_alike(const struct config_origin *a, const struct config_origin *b)
+{
+    return tls_connector_eq(a->connector, b->connector) && slice_eq(a->tls_name, b->tls_name);
+}
+
 /* A connection that the new generation would open as well goes over to it. */
 static void move_idle(struct origin *from, struct origin *to)
 {
+    if (to && !speaks_alike(from->config, to->config)) to = NULL;
     list_each_safe (link, &from->idle) {
         struct h1_client *c = container_of(link, struct h1_client, link);
         const struct origin_server *had = c->server,

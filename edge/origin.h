@@ -29,8 +29,9 @@ struct origin_limits {
 
 struct origin_server {
     const struct config_server *config;
-    int current;             /* smooth weighted round robin */
-    int64_t failed_until_ms; /* connecting failed a moment ago: others first */
+    int current;                    /* smooth weighted round robin */
+    int64_t failed_until_ms;        /* connecting failed a moment ago: others first */
+    struct ssl_session_st *session; /* of TLS, for the next connection; NULL: none */
 };
 
 struct origin {

@@ -27,6 +27,7 @@ struct conn_out {
 static void on_recv(struct op *op, const struct op_result *r);
 static void on_filled(struct op *op, const struct op_result *r);
 static void on_send(struct op *op, const struct op_result *r);
+static void on_note(struct note *n);
 
 void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops,
                int fd)
@@ -34,13 +35,25 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
     *c = (struct conn){ .worker = w, .scope = scope, .ops = ops, .fd = fd };
     op_init(&c->recv_op, scope, on_recv);
     op_init(&c->send_op, scope, on_send);
+    c->note.run = on_note;
 }
 
 /* ---- receiving ---- */
 
+/* Of what was asked for, the session may have some already. It comes from the loop all the same. */
+static bool take_from_session(struct conn *c)
+{
+    if (!c->paced || c->inside) return c->inside;
+    if (c->noted || !tls_has_unread(c->tls)) return c->noted;
+    c->noted = true;
+    scope_enter(c->scope);
+    worker_defer(c->worker, &c->note);
+    return true;
+}
+
 static void arm_recv(struct conn *c)
 {
-    if (c->recv_op.armed || c->read_ended) return;
+    if (c->recv_op.armed || c->read_ended || take_from_session(c)) return;
     c->recv_op.done = on_recv;
     if (c->multishot)
         op_recv_multishot(c->worker, &c->recv_op, c->fd);
@@ -71,13 +84,24 @@ void conn_recv_stop(struct conn *c)
 void conn_recv_into(struct conn *c, void *to, size_t size_bytes)
 {
     CHECK(!c->recv_op.armed && !c->read_ended);
+    if (c->paced) {
+        c->into = to;
+        c->into_bytes = size_bytes;
+        arm_recv(c);
+        return;
+    }
     c->recv_op.done = on_filled;
     op_recv_into(c->worker, &c->recv_op, c->fd, to, size_bytes);
 }
 
 bool conn_recv_armed(const struct conn *c)
 {
-    return c->recv_op.armed;
+    return c->recv_op.armed || c->noted || c->into;
+}
+
+bool conn_has_unread(const struct conn *c)
+{
+    return c->tls && tls_has_unread(c->tls);
 }
 
 size_t conn_recv_now(struct conn *c, void *to, size_t size_bytes)
@@ -93,6 +117,7 @@ static void end_reading(struct conn *c, bool reset)
     if (c->read_ended) return;
     c->read_ended = true;
     c->reading = false;
+    c->into = NULL;
     c->ops->ended(c, reset);
 }
 
@@ -110,23 +135,67 @@ static void send_alert(struct conn *c)
     if (n > 0) tls_sent(c->tls, (size_t)n);
 }
 
-/* Each piece of plaintext of what the session was fed, as if it had come that way. The session may
- * have something to say to any of it. */
-void conn_read_fed(struct conn *c)
+/* A server is given whatever comes, a client what it asks for. */
+static bool wants_plaintext(const struct conn *c)
 {
-    char plain[TLS_RECORD_BYTES];
-    int n = TLS_MORE;
-    bool opening = conn_in_handshake(c);
-    while (!c->scope->closing && (n = tls_read(c->tls, plain, sizeof plain)) > 0) {
+    return !c->scope->closing && (!c->paced || c->into || c->reading);
+}
+
+static int read_plaintext(struct conn *c)
+{
+    char plain[TLS_RECORD_BYTES], *to = c->into ? c->into : plain;
+    int n = tls_read(c->tls, to, c->into ? c->into_bytes : sizeof plain);
+    if (n <= 0) return n;
+    if (c->paced) c->reading = false;
+    c->into = NULL;
+    if (to == plain)
         c->ops->data(c, slice_of(plain, (size_t)n));
-    }
-    if (c->scope->closing) return;
-    if (opening && n == TLS_MORE && !conn_in_handshake(c) && c->ops->opened) c->ops->opened(c);
+    else
+        c->ops->filled(c, (size_t)n);
+    return n;
+}
+
+/* What the session has to say to what it read goes first. */
+static void end_plaintext(struct conn *c, int n)
+{
     if (n == TLS_FAILED)
         send_alert(c);
     else
         conn_flush(c);
-    if (n < 0) end_reading(c, n == TLS_FAILED);
+    if (n < 0)
+        end_reading(c, n == TLS_FAILED);
+    else if (c->paced && !tls_keep(c->tls))
+        end_reading(c, true);
+}
+
+/* Each piece of plaintext of what the session was fed, as if it had come that way. */
+void conn_read_fed(struct conn *c)
+{
+    int n = TLS_MORE;
+    bool opening = conn_in_handshake(c);
+    c->inside = true;
+    while (wants_plaintext(c) && (n = read_plaintext(c)) > 0) continue;
+    c->inside = false;
+    if (c->scope->closing) return;
+    if (opening && n == TLS_MORE && !conn_in_handshake(c) && c->ops->opened) c->ops->opened(c);
+    if (!c->scope->closing) end_plaintext(c, n);
+}
+
+static void on_note(struct note *n)
+{
+    struct conn *c = container_of(n, struct conn, note);
+    c->noted = false;
+    if (!c->scope->closing) conn_read_fed(c);
+    if (!c->scope->closing && (c->into || c->reading)) arm_recv(c);
+    scope_leave(c->scope);
+}
+
+void conn_secure(struct conn *c)
+{
+    c->paced = true;
+    tls_begin(c->tls);
+    conn_flush(c);
+    conn_recv_once(c);
 }
 
 void conn_use_tls(struct conn *c, struct tls *tls)
@@ -139,24 +208,29 @@ bool conn_in_handshake(const struct conn *c)
     return c->tls && tls_in_handshake(c->tls);
 }
 
+static void take_received(struct conn *c, const struct op_result *r)
+{
+    c->received_bytes += (uint64_t)r->result;
+    if (!c->tls) {
+        if (!c->multishot) c->reading = false;
+        c->nonempty = r->nonempty;
+        c->ops->data(c, r->data);
+    } else if (!c->read_ended) {
+        tls_feed(c->tls, r->data);
+        conn_read_fed(c);
+    }
+}
+
 static void on_recv(struct op *op, const struct op_result *r)
 {
     struct conn *c = container_of(op, struct conn, recv_op);
     if (r->result > 0) {
-        c->received_bytes += (uint64_t)r->result;
-        if (!c->multishot) c->reading = false;
-        c->nonempty = r->nonempty;
-        if (c->tls) {
-            tls_feed(c->tls, r->data);
-            conn_read_fed(c);
-        } else {
-            c->ops->data(c, r->data);
-        }
+        take_received(c, r);
     } else if (!try_again(r->result)) {
-        end_reading(c, r->result < 0);
+        end_reading(c, r->result < 0 || c->paced);
         return;
     }
-    if (!r->more && c->reading && !c->scope->closing) arm_recv(c);
+    if (!r->more && (c->reading || c->into) && !c->scope->closing) arm_recv(c);
 }
 
 static void on_filled(struct op *op, const struct op_result *r)
@@ -387,6 +461,7 @@ void conn_reset(struct conn *c)
 void conn_cancel(struct conn *c)
 {
     c->reading = false;
+    c->into = NULL;
     op_cancel(c->worker, &c->recv_op);
     op_cancel(c->worker, &c->send_op);
 }

@@ -45,6 +45,12 @@ struct conn {
     bool broken;     /* a send failed: nothing more can be sent */
     bool nonempty;   /* inside data(): there is more */
     bool end_owed;   /* conn_shutdown waits for TLS's last words to be sent */
+    bool paced;      /* TLS as a client: plaintext is given as it is asked for */
+    bool inside;     /* plaintext is being given */
+    bool noted;      /* more of it will be given, by a note */
+    struct note note;
+    char *into; /* where the next of it goes, up to into_bytes; NULL: to data() */
+    size_t into_bytes;
     uint64_t received_bytes, sent_bytes;
 };
 
@@ -53,8 +59,14 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
                int fd);
 
 /* From now on what is received and sent goes through TLS, whose session it takes. Before the first
- * byte of any other. conn_recv_into is not for such a connection. */
+ * byte of any other. */
 void conn_use_tls(struct conn *c, struct tls *tls);
+/* As a client: begins the handshake, once connected. opened() or ended() follows, not from inside.
+ * An end that TLS did not announce is a reset then: what ends with the connection may have been cut
+ * short by anybody. */
+void conn_secure(struct conn *c);
+/* Bytes have come that nobody has asked for yet. TLS only: others stay in the socket. */
+bool conn_has_unread(const struct conn *c);
 /* What the session was fed before it came here is data() now, before this returns. */
 void conn_read_fed(struct conn *c);
 /* Not before it has ended does anything arrive or leave; false where there is none. */

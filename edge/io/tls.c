@@ -2,12 +2,14 @@
 
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509v3.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
+#include "edge/io/tls_connector.h"
 #include "edge/io/tls_context.h"
 
 #define SMALL_RECORD_BYTES 1360        /* fits into one packet with all headers */
@@ -24,8 +26,12 @@ struct tls {
     struct block *out, *sending; /* made, and being sent */
     size_t out_n, sending_at, sending_n;
     uint64_t written_bytes;
-    struct tls_hello hello;
-    bool counted;
+    struct block *kept;     /* holds in, where it is not the caller's */
+    struct tls_hello hello; /* a server's */
+    bool client, counted;
+    SSL_SESSION *session; /* a client's, for the next one */
+    const char *failure;
+    bool distrust;
 };
 
 /* ---- BoringSSL's view of a socket ---- */
@@ -96,24 +102,77 @@ static BIO *bio_new(struct tls *t)
 
 /* ---- life ---- */
 
-struct tls *tls_accept(unsigned protocols, tls_select select, const void *user)
+static struct tls *tls_new(SSL_CTX *from)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, prepare_library);
     struct tls *t = xcalloc(1, sizeof *t);
-    t->hello = (struct tls_hello){ .protocols = protocols, .select = select, .user = user };
-    t->ssl = SSL_new(settings);
+    t->ssl = SSL_new(from ? from : settings);
     BIO *bio = t->ssl ? bio_new(t) : NULL;
     if (!bio) {
         tls_free(&t);
         return NULL;
     }
     SSL_set_bio(t->ssl, bio, bio);
-    tls_hello_attach(&t->hello, t->ssl);
-    SSL_set_accept_state(t->ssl);
+    SSL_set_app_data(t->ssl, t);
     SSL_set_mode(t->ssl, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_set_shed_handshake_config(t->ssl, 1);
     return t;
+}
+
+struct tls *tls_accept(unsigned protocols, tls_select select, const void *user)
+{
+    struct tls *t = tls_new(NULL);
+    if (!t) return NULL;
+    t->hello = (struct tls_hello){ .protocols = protocols, .select = select, .user = user };
+    tls_hello_attach(&t->hello, t->ssl);
+    SSL_set_accept_state(t->ssl);
+    return t;
+}
+
+/* An address is not told (RFC 6066 section 3), but verified. */
+static bool expect(SSL *ssl, const char *name)
+{
+    X509_VERIFY_PARAM *param = SSL_get0_param(ssl);
+    if (X509_VERIFY_PARAM_set1_ip_asc(param, name)) return true;
+    ERR_clear_error();
+    X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    return X509_VERIFY_PARAM_set1_host(param, name, strlen(name)) &&
+           SSL_set_tlsext_host_name(ssl, name);
+}
+
+struct tls *tls_connect(const struct tls_connector *c, const char *name,
+                        const struct ssl_session_st *earlier)
+{
+    struct tls *t = tls_new(c->settings);
+    if (!t) return NULL;
+    t->client = true;
+    SSL_set_connect_state(t->ssl);
+    bool ok = expect(t->ssl, name) &&
+              (!earlier || SSL_set_session(t->ssl, (SSL_SESSION *)(uintptr_t)earlier));
+    if (!ok) tls_free(&t);
+    return t;
+}
+
+int tls_keep_session(SSL *ssl, SSL_SESSION *session)
+{
+    struct tls *t = SSL_get_app_data(ssl);
+    SSL_SESSION_free(t->session);
+    t->session = session;
+    return 1; /* it is ours now */
+}
+
+struct ssl_session_st *tls_take_session(struct tls *t)
+{
+    SSL_SESSION *session = t->session;
+    t->session = NULL;
+    return session;
+}
+
+void tls_session_free(struct ssl_session_st **s)
+{
+    SSL_SESSION_free(*s);
+    *s = NULL;
 }
 
 const struct tls_hello *tls_hello(const struct tls *t)
@@ -140,6 +199,8 @@ void tls_free(struct tls **free_it)
     *free_it = NULL;
     if (!t) return;
     SSL_free(t->ssl);
+    SSL_SESSION_free(t->session);
+    if (t->kept) block_release(t->kept);
     if (t->out) block_release(t->out);
     if (t->sending) block_release(t->sending);
     free(t);
@@ -149,26 +210,78 @@ void tls_free(struct tls **free_it)
 
 void tls_feed(struct tls *t, struct slice ciphertext)
 {
+    CHECK(!t->kept);
     t->in = ciphertext;
+}
+
+bool tls_keep(struct tls *t)
+{
+    if (t->in.n == 0 || t->kept) return true;
+    t->kept = block_new(t->in.n);
+    if (!t->kept) return false;
+    memcpy(t->kept->data, t->in.p, t->in.n);
+    t->in.p = t->kept->data;
+    return true;
+}
+
+static void drop_kept(struct tls *t)
+{
+    if (t->in.n || !t->kept) return;
+    block_release(t->kept);
+    t->kept = NULL;
+}
+
+bool tls_has_unread(const struct tls *t)
+{
+    return t->in.n || SSL_pending(t->ssl);
 }
 
 static void count_handshake(struct tls *t)
 {
     if (t->counted || SSL_in_init(t->ssl)) return;
     t->counted = true;
-    metric_add(SSL_session_reused(t->ssl) ? METRIC_TLS_RESUMED : METRIC_TLS_FULL, 1);
+    bool resumed = SSL_session_reused(t->ssl);
+    if (t->client)
+        metric_add(resumed ? METRIC_ORIGIN_TLS_RESUMED : METRIC_ORIGIN_TLS_FULL, 1);
+    else
+        metric_add(resumed ? METRIC_TLS_RESUMED : METRIC_TLS_FULL, 1);
+}
+
+/* Of all that lies in the library's queue the first is the reason. */
+static void note_failure(struct tls *t)
+{
+    long verdict = t->client && t->ssl ? SSL_get_verify_result(t->ssl) : X509_V_OK;
+    uint32_t error = ERR_peek_error();
+    t->distrust = verdict != X509_V_OK && ERR_GET_REASON(error) == SSL_R_CERTIFICATE_VERIFY_FAILED;
+    t->failure = t->distrust ? X509_verify_cert_error_string(verdict)
+                 : error     ? ERR_reason_error_string(error)
+                             : NULL;
+}
+
+const char *tls_failure(const struct tls *t, bool *distrust)
+{
+    *distrust = t->distrust;
+    return t->failure ? t->failure : "the connection ended";
 }
 
 /* What a result of n <= 0 means. */
 static int judge(struct tls *t, int n)
 {
     int why = SSL_get_error(t->ssl, n);
+    if (why == SSL_ERROR_SSL) note_failure(t);
     ERR_clear_error();
     if (why == SSL_ERROR_WANT_READ || why == SSL_ERROR_WANT_WRITE) return TLS_MORE;
     if (why == SSL_ERROR_ZERO_RETURN) return TLS_END;
-    if (!t->counted) metric_add(METRIC_TLS_FAILED, 1);
+    if (!t->counted) metric_add(t->client ? METRIC_ORIGIN_TLS_FAILED : METRIC_TLS_FAILED, 1);
     t->counted = true;
     return TLS_FAILED;
+}
+
+void tls_begin(struct tls *t)
+{
+    int n = SSL_do_handshake(t->ssl);
+    CHECK(n <= 0);
+    judge(t, n);
 }
 
 int tls_take_hello(struct tls *t)
@@ -195,6 +308,7 @@ int tls_read(struct tls *t, char *to, size_t room)
 {
     int n = SSL_read(t->ssl, to, (int)room);
     count_handshake(t);
+    drop_kept(t);
     return n > 0 ? n : judge(t, n);
 }
 

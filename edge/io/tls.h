@@ -18,6 +18,7 @@
 
 struct tls_context;
 struct tls;
+struct ssl_session_st;
 
 /* ---- contexts, any thread ---- */
 
@@ -49,6 +50,27 @@ bool tls_context_asks_clients(const struct tls_context *c);
 
 struct tls_context *tls_context_hold(struct tls_context *c);
 void tls_context_drop(struct tls_context **c);
+
+/* ---- connectors: what connections to the servers of one origin have in common ---- */
+
+struct tls_connector;
+
+/* Trusts anybody, and shows no certificate. While it is made it belongs to one thread, then it is
+ * constant. Texts as those of contexts. */
+struct tls_connector *tls_connector_new(void);
+/* Takes only servers that one of the file's roots, or of the system's (SSL_CERT_FILE, or where
+ * distributions put them), vouches for, under the name that was asked for. */
+const char *tls_connector_trust(struct tls_connector *c, const char *roots_path);
+const char *tls_connector_trust_system(struct tls_connector *c);
+/* As that other one does; reads no file. */
+void tls_connector_trust_same(struct tls_connector *c, const struct tls_connector *other);
+/* Shows servers that ask for one this certificate; at most once. */
+const char *tls_connector_show(struct tls_connector *c, const char *certificate_path,
+                               const char *key_path);
+/* Would a connection of one do for the other? Both may be NULL. */
+bool tls_connector_eq(const struct tls_connector *a, const struct tls_connector *b);
+/* Sessions may go on. */
+void tls_connector_free(struct tls_connector **c);
 
 /* ---- sessions ---- */
 
@@ -86,13 +108,30 @@ struct slice tls_client_certificate(const struct tls_hello *h);
 struct tls *tls_accept(unsigned protocols, tls_select select, const void *user);
 /* Stays as long as the session. */
 const struct tls_hello *tls_hello(const struct tls *t);
+/* A client's session with the server of that name (NUL-terminated) or address, which may go on from
+ * an earlier one (NULL: none). NULL when memory is out. */
+struct tls *tls_connect(const struct tls_connector *c, const char *name,
+                        const struct ssl_session_st *earlier);
 void tls_free(struct tls **t);
 
-/* What arrived; stays until tls_read has returned 0 or less. */
+/* A client's, once the server has given it: for another connection to that server, the caller's.
+ * NULL where there is none, or it was taken. */
+struct ssl_session_st *tls_take_session(struct tls *t);
+void tls_session_free(struct ssl_session_st **s);
+/* After TLS_FAILED: why, in a few words. *distrust: the server's certificate was not accepted. */
+const char *tls_failure(const struct tls *t, bool *distrust);
+
+/* What arrived; stays until tls_read has returned 0 or less, or tls_keep was called. */
 void tls_feed(struct tls *t, struct slice ciphertext);
+/* Copies what of it is unread. False when memory is out. */
+bool tls_keep(struct tls *t);
+/* There is something that tls_read has not looked at yet. */
+bool tls_has_unread(const struct tls *t);
 
 enum { TLS_MORE = 0, TLS_END = -1, TLS_FAILED = -2 };
 
+/* A client's first step, after which there is output. */
+void tls_begin(struct tls *t);
 /* Takes the client's first message from what was fed, after which context and protocol are known:
  * TLS_MORE while it is not whole, 1 when it was taken, TLS_FAILED. Output may be waiting then, and
  * input unread. */

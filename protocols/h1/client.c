@@ -10,6 +10,7 @@
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
+#include "edge/io/tls.h"
 #include "edge/io/worker.h"
 #include "protocols/h1/print.h"
 
@@ -108,24 +109,50 @@ static int connect_error(int result)
     }
 }
 
+static void end_connecting(struct h1_client *c, int error)
+{
+    timer_cancel(&c->timer);
+    c->state = CLIENT_IDLE;
+    c->ops->connected(c, error);
+}
+
 static void on_connect(struct op *op, const struct op_result *r)
 {
     struct h1_client *c = container_of(op, struct h1_client, connect_op);
     if (c->state != CLIENT_CONNECTING) return;
-    timer_cancel(&c->timer);
-    c->state = CLIENT_IDLE;
-    c->ops->connected(c, r->result < 0 ? connect_error(r->result) : 0);
+    if (r->result < 0)
+        end_connecting(c, connect_error(r->result));
+    else if (c->conn.tls)
+        conn_secure(&c->conn); /* within the same time */
+    else
+        end_connecting(c, 0);
+}
+
+static void on_opened(struct conn *conn)
+{
+    struct h1_client *c = container_of(conn, struct h1_client, conn);
+    if (c->state == CLIENT_CONNECTING) end_connecting(c, 0);
+}
+
+static int secure_error(const struct h1_client *c)
+{
+    bool distrust;
+    tls_failure(c->conn.tls, &distrust);
+    return distrust ? -E_ORIGIN_CERTIFICATE : -E_ORIGIN_TLS;
 }
 
 static const struct conn_ops conn_ops;
 static void on_timer(struct timer *t);
 
 struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to, socklen_t to_bytes,
-                                    const struct h1_client_limits *limits,
+                                    struct tls *tls, const struct h1_client_limits *limits,
                                     const struct h1_client_ops *ops, void *user, void *owner)
 {
     int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
-    if (fd < 0) return NULL;
+    if (fd < 0) {
+        tls_free(&tls);
+        return NULL;
+    }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     struct h1_client *c = xcalloc(1, sizeof *c);
     c->ops = ops;
@@ -138,6 +165,7 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
     list_init(&c->link);
     scope_init(&c->scope, w, on_scope_idle);
     conn_init(&c->conn, w, &c->scope, &conn_ops, fd);
+    conn_use_tls(&c->conn, tls);
     timer_init(&c->timer, on_timer);
     op_init(&c->connect_op, &c->scope, on_connect);
     op_connect(w, &c->connect_op, fd, &c->address.any, to_bytes);
@@ -185,6 +213,7 @@ static void on_more(struct h1_sender *s)
 static bool silent(const struct h1_client *c)
 {
     char byte;
+    if (conn_has_unread(&c->conn)) return false;
     return recv(c->conn.fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) < 0 && errno == EAGAIN;
 }
 
@@ -242,7 +271,7 @@ bool h1_client_request(struct h1_client *c, const struct request *r, struct body
 static void on_drained(struct conn *conn)
 {
     struct h1_client *c = container_of(conn, struct h1_client, conn);
-    if (c->state == CLIENT_CLOSING) return;
+    if (c->state == CLIENT_CLOSING || c->state == CLIENT_CONNECTING) return;
     if (!conn->broken) {
         send_on(c);
         return;
@@ -311,7 +340,9 @@ static bool unasked(const struct h1_client *c)
 static void on_data(struct conn *conn, struct slice bytes)
 {
     struct h1_client *c = container_of(conn, struct h1_client, conn);
-    if (c->state == CLIENT_IDLE) {
+    if (c->state == CLIENT_CONNECTING) {
+        end_connecting(c, -E_RESPONSE_MALFORMED); /* it answers before it is asked */
+    } else if (c->state == CLIENT_IDLE) {
         c->ops->lost(c);
     } else if (c->state == CLIENT_WAITING && unasked(c)) {
         fail(c, -E_ORIGIN_CLOSED);
@@ -335,7 +366,9 @@ static void on_ended(struct conn *conn, bool reset)
 {
     struct h1_client *c = container_of(conn, struct h1_client, conn);
     c->was_reset = reset;
-    if (c->state == CLIENT_IDLE)
+    if (c->state == CLIENT_CONNECTING)
+        end_connecting(c, secure_error(c));
+    else if (c->state == CLIENT_IDLE)
         c->ops->lost(c);
     else if (c->state == CLIENT_WAITING)
         fail(c, reset ? -E_ORIGIN_RESET : -E_ORIGIN_CLOSED);
@@ -347,6 +380,7 @@ static const struct conn_ops conn_ops = {
     .data = on_data,
     .filled = on_filled,
     .ended = on_ended,
+    .opened = on_opened,
     .drained = on_drained,
 };
 
@@ -355,7 +389,7 @@ static const struct conn_ops conn_ops = {
 void h1_client_finish(struct h1_client *c, bool whole)
 {
     bool reusable = whole && c->request_sent && c->keep_alive && unread(c).n == 0 &&
-                    !c->conn.read_ended && !conn_recv_armed(&c->conn);
+                    !c->conn.read_ended && !conn_recv_armed(&c->conn) && !conn_has_unread(&c->conn);
     h1_sender_stop(&c->request);
     if (!conn_recv_armed(&c->conn)) drop_input(c); /* else the kernel may still write there */
     worker_block_put(c->conn.worker, &c->head_block);
@@ -374,10 +408,7 @@ static void on_timer(struct timer *t)
 {
     struct h1_client *c = container_of(t, struct h1_client, timer);
     switch (c->state) {
-    case CLIENT_CONNECTING:
-        c->state = CLIENT_IDLE;
-        c->ops->connected(c, -E_CONNECT_TIMEOUT);
-        break;
+    case CLIENT_CONNECTING: end_connecting(c, -E_CONNECT_TIMEOUT); break;
     case CLIENT_WAITING:
         fail(c, !c->request_sent ? -E_ORIGIN_WRITE_TIMEOUT
                 : c->head_bytes  ? -E_BETWEEN_BYTES_TIMEOUT

@@ -22,7 +22,8 @@
 struct h1_client;
 
 struct h1_client_ops {
-    /* 0, or -E_CONNECT_REFUSED, _UNREACHABLE, _TIMEOUT; after a failure close it. */
+    /* 0, or -E_CONNECT_REFUSED, _UNREACHABLE, _TIMEOUT, -E_ORIGIN_TLS, _CERTIFICATE; after a
+     * failure close it. */
     void (*connected)(struct h1_client *c, int error);
     void (*interim)(struct h1_client *c, const struct response *r);
     /* The final head, whose slices stay valid until the body is closed. The body, client->body, is
@@ -94,10 +95,11 @@ struct h1_client {
     } address;
 };
 
-/* Begins to connect; connected is called, not from inside. NULL, with errno, where there is no
+/* Begins to connect, and where there is a session (NULL: none), which it takes in any case, to
+ * secure the connection; connected is called, not from inside. NULL, with errno, where there is no
  * socket to be had. */
 struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to, socklen_t to_bytes,
-                                    const struct h1_client_limits *limits,
+                                    struct tls *tls, const struct h1_client_limits *limits,
                                     const struct h1_client_ops *ops, void *user, void *owner);
 /* Sends a request, whose body (NULL: none) it pulls and closes. On a connection that was kept:
  * false, nothing done, where the server has closed it, or has sent something, meanwhile; close it

@@ -416,6 +416,8 @@ static void test_built_in(void **state)
         { "http://example.com/", "example.com", "example.com", 80 },
         { "example.com:80", "example.com", "example.com", 80 },
         { "http://[::1]:81/", "::1", "[::1]:81", 81 },
+        { "https://127.0.0.1", "127.0.0.1", "127.0.0.1", 443 },
+        { "https://127.0.0.1:80", "127.0.0.1", "127.0.0.1:80", 80 },
         { "[::1]", "::1", "[::1]", 80 },
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -427,6 +429,8 @@ static void test_built_in(void **state)
         assert_slice(c->origins->servers->host, cases[i].host);
         assert_int_equal(c->origins->servers->port, cases[i].port);
         assert_slice(c->origins->host, cases[i].field);
+        bool tls = strncmp(cases[i].origin, "https:", 6) == 0;
+        assert_int_equal(c->origins->connector != NULL, tls);
         assert_true(c->admin.enabled);
         config_drop(&c);
         arena_free(&a);
@@ -437,8 +441,8 @@ static void test_built_in(void **state)
 static void test_built_in_with_a_wrong_origin(void **state)
 {
     (void)state;
-    static const char *const origins[] = { "",      "/",   "https://a", "a:1; } x {",
-                                           "a\":1", "a\\", "a\nb",      "http://a/b" };
+    static const char *const origins[] = { "",      "/",   "https://", "a:1; } x {",
+                                           "a\":1", "a\\", "a\nb",     "http://a/b" };
     for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
         struct arena a;
         arena_init(&a, 1024);

@@ -134,6 +134,8 @@ class Origin:
         self.sockets, self.gates = set(), []
         self.connections = 0
         self.default = Reply(404, body=b"nothing here")
+        self.tls = None  # a context of the ssl module: it speaks TLS
+        self.sessions, self.resumptions, self.refusals = [], [], []
         self.listen(0)
 
     # -- scripting
@@ -180,8 +182,29 @@ class Origin:
                 number = self.connections
             threading.Thread(target=self.serve, args=(sock, number), daemon=True).start()
 
+    def secure(self, sock):
+        """The session in place of the socket; None where the handshake fails."""
+        try:
+            session = self.tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+            session.settimeout(DEADLINE_S)
+            session.do_handshake()
+        except (OSError, ValueError) as error:
+            self.refusals.append(error)
+            return None
+        with self.lock:
+            self.sockets.discard(sock)
+            self.sockets.add(session)
+        self.sessions.append(session)
+        self.resumptions.append(session.session_reused)
+        return session
+
     def serve(self, sock, number):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self.tls:
+            plain, sock = sock, self.secure(sock)
+            if not sock:
+                plain.close()
+                return
         stream = Stream(sock)
         try:
             while self.serve_one(sock, stream, number):
