@@ -158,7 +158,7 @@ SERVERS = {
             BSSLSERVER,
             f"-q --no-quic-dump --no-http-dump --groups=X25519 -d {{dir}}/www"
             f" 127.0.0.1 {SECURE} {{dir}}/key.pem {{dir}}/cert.pem",
-            tables=("h3", "idle"),
+            tables=("h3",),
             port=SECURE,
             files=True,
         ),
