@@ -143,9 +143,11 @@ static bool fill_queue(struct h2_server *s)
     return n >= 0;
 }
 
-/* FIN first and reading on for a moment, so that no reset overtakes what was sent. */
+/* FIN first and reading on for a moment, so that no reset overtakes what was sent. What is not
+ * answered by now will not be: nghttp2 has ended the connection for a mistake of the client's. */
 static void linger(struct h2_server *s)
 {
+    end_streams(s, -E_BAD_REQUEST);
     if (s->conn.read_ended || s->conn.broken) {
         close_now(s);
         return;
