@@ -365,8 +365,9 @@ static void drop_front(struct conn *c, size_t n)
  * its connection, which the receive will notice. */
 static void encrypt(struct conn *c)
 {
+    int64_t now_ms = worker_now_ms(c->worker);
     while (c->out && c->out->count && tls_output_bytes(c->tls) < TLS_OUTPUT_BYTES) {
-        ssize_t n = tls_write(c->tls, span_slice(&c->out->spans[0]));
+        ssize_t n = tls_write(c->tls, span_slice(&c->out->spans[0]), now_ms);
         if (n < 0) shutdown(c->fd, SHUT_RDWR);
         if (n <= 0) return;
         drop_front(c, (size_t)n);

@@ -13,7 +13,8 @@
 #include "edge/io/tls_context.h"
 
 #define SMALL_RECORD_BYTES 1360        /* fits into one packet with all headers */
-#define SMALL_UNTIL_BYTES  (32 * 1024) /* of a session; from then on records are full */
+#define SMALL_UNTIL_BYTES  (32 * 1024) /* without a pause; from then on records are full */
+#define PAUSE_MS           1000        /* after which the network is slow to begin again */
 
 /* A handshake, or a small response; and all records of one send, the last of which may begin just
  * before its end. */
@@ -25,7 +26,8 @@ struct tls {
     struct slice in;
     struct block *out, *sending; /* made, and being sent */
     size_t out_n, sending_at, sending_n;
-    uint64_t written_bytes;
+    uint64_t written_bytes; /* without a pause */
+    int64_t written_ms;
     struct block *kept;     /* holds in, where it is not the caller's */
     struct tls_hello hello; /* a server's */
     bool client, counted;
@@ -312,8 +314,10 @@ int tls_read(struct tls *t, char *to, size_t room)
     return n > 0 ? n : judge(t, n);
 }
 
-ssize_t tls_write(struct tls *t, struct slice bytes)
+ssize_t tls_write(struct tls *t, struct slice bytes, int64_t now_ms)
 {
+    if (now_ms - t->written_ms > PAUSE_MS) t->written_bytes = 0;
+    t->written_ms = now_ms;
     size_t most = t->written_bytes < SMALL_UNTIL_BYTES ? SMALL_RECORD_BYTES : TLS_RECORD_BYTES;
     bool early = SSL_in_early_data(t->ssl); /* answered at once, too */
     if ((SSL_in_init(t->ssl) && !early) || bytes.n == 0) return 0;

@@ -144,8 +144,9 @@ bool tls_in_handshake(const struct tls *t);
  * close_notify, TLS_FAILED for good. In each case there may be output. */
 int tls_read(struct tls *t, char *to, size_t room);
 /* Encrypts from the front of bytes; how many: 0 while the handshake is under way. One record at a
- * time: small ones at first, so that the client can begin, full ones later. -1: failed for good. */
-ssize_t tls_write(struct tls *t, struct slice bytes);
+ * time: small ones at first, and after a second without any, so that the client can begin; full
+ * ones later. -1: failed for good. */
+ssize_t tls_write(struct tls *t, struct slice bytes, int64_t now_ms);
 /* Says that no more will be written. */
 void tls_close(struct tls *t);
 

@@ -4,6 +4,7 @@ import os
 import socket
 import ssl
 import subprocess
+import time
 
 import pytest
 
@@ -188,6 +189,50 @@ def test_the_end_is_said(origin, start):
         while data := tls.recv(65536):
             text += data
         assert text.endswith(b"body")
+
+
+class RecordsClient:
+    """Tells how large the records are that bytes come in."""
+
+    def __init__(self, node):
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = trusting().wrap_bio(self.incoming, self.outgoing, server_hostname="a.example")
+        self.sock = socket.create_connection(("127.0.0.1", node.port), DEADLINE_S)
+        self.stream = Stream(self.sock)
+        self.sizes = []
+        self.step(self.tls.do_handshake)
+
+    def step(self, action):
+        while True:
+            try:
+                result = action()
+                self.sock.sendall(self.outgoing.read())
+                return result
+            except ssl.SSLWantReadError:
+                self.sock.sendall(self.outgoing.read())
+                header = self.stream.exactly(5)
+                self.sizes.append(int.from_bytes(header[3:], "big"))
+                self.incoming.write(header + self.stream.exactly(self.sizes[-1]))
+
+    def get(self, body_bytes):
+        """The sizes of the records that the response came in."""
+        self.tls.write(b"GET / HTTP/1.1\r\nHost: a.example\r\n\r\n")
+        self.sizes, got = [], b""
+        while b"\r\n\r\n" not in got or len(got.partition(b"\r\n\r\n")[2]) < body_bytes:
+            got += self.step(lambda: self.tls.read(65536))
+        return self.sizes
+
+
+def test_records_are_small_until_the_client_can_begin(origin, start):
+    origin.on("/", fresh(b"x" * 200_000))
+    client = RecordsClient(start(config=PLAIN))
+    for pause_s in (0, 1.5):
+        time.sleep(pause_s)  # after a pause the network begins slowly again, and so do records
+        sizes = client.get(200_000)
+        assert max(sizes[:10]) < 1500 and max(sizes) > 16_000
+        small = sum(size for size in sizes if size < 1500)
+        assert 32_000 < small < 40_000
+    client.sock.close()
 
 
 # -- tickets
