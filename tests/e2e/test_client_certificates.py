@@ -9,6 +9,8 @@ import pytest
 from harness import DEADLINE_S, Reply, fresh
 from harness.certificates import Authority, self_signed
 from harness.client import trusting
+from harness.h2 import H2Connection
+from harness.h3 import H3Connection
 from harness.util import free_port
 from harness.wire import Stream
 
@@ -100,6 +102,20 @@ def test_optional_lets_in_who_has_none_but_not_who_has_a_wrong_one(world):
     ("closed.example", "CLOSED.example:443", 200)])
 def test_a_connection_is_good_for_its_own_site_only(world, name, host, status):
     assert ask(world.node(";"), name, world.certificate, host)[0] == status
+
+
+@pytest.mark.parametrize("connect", [H2Connection, H3Connection])
+@pytest.mark.parametrize("name, host, status", [
+    ("open.example", "open.example", 200),
+    ("open.example", "closed.example", 421),
+    ("closed.example", "open.example", 421),
+    ("closed.example", "other.example", 421),
+    ("closed.example", "closed.example", 200)])
+def test_a_coalesced_request_is_misdirected(world, connect, name, host, status):
+    """Clients of HTTP/2 and 3 may ask one connection for whatever its certificate covers."""
+    with connect(world.node("optional;").port, name=name) as connection:
+        connection.request("GET", "/", [("Host", host)])
+        assert connection.response().status == status
 
 
 def test_without_tls_there_is_no_way_in(origin, start, world):
