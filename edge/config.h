@@ -67,6 +67,7 @@ struct config_route {
     int64_t body_size_bytes; /* largest request body */
     bool cache_status_key;   /* Cache-Status tells the key */
     struct slice hsts;       /* Strict-Transport-Security of responses over TLS; empty: none */
+    bool alt_svc;            /* responses over TLS tell where HTTP/3 is spoken */
     unsigned line;           /* where it stands in the file */
     unsigned index;          /* position over all sites */
 };

@@ -2,6 +2,7 @@
 
 #include "cache/reader.h"
 #include "edge/forward.h"
+#include "edge/listener.h"
 #include "edge/multipart.h"
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
@@ -67,14 +68,22 @@ static void add_cache_status(const struct exchange *x, struct delivery *d, struc
         arena_concat(a, (struct slice[]){ before, SLICE(", "), ours }, 3));
 }
 
-/* In place of the origin's own, if it has one: RFC 6797 section 8.1 makes clients heed only the
- * first. */
-static void add_hsts(struct response *r, struct slice value, struct arena *a)
+/* In place of the origin's own, if it has one. */
+static void set_own(struct response *r, enum field_id id, struct slice value, struct arena *a)
 {
-    if (r->stored && fields_has(r->stored, FIELD_STRICT_TRANSPORT_SECURITY))
-        set(r, a, FIELD_STRICT_TRANSPORT_SECURITY, value);
+    if (r->stored && fields_has(r->stored, id))
+        set(r, a, id, value);
     else
-        fields_set(&r->fields, a, FIELD_STRICT_TRANSPORT_SECURITY, value);
+        fields_set(&r->fields, a, id, value);
+}
+
+/* RFC 6797 section 8.1 makes clients heed only the first Strict-Transport-Security. */
+static void add_fields_of_tls(struct exchange *x, const struct delivery *d, struct response *r)
+{
+    struct slice alt_svc = d->route->alt_svc ? listener_alt_svc(x->peer) : SLICE_NONE;
+    if (d->route->hsts.n && slice_eq(x->request.scheme, SLICE("https")))
+        set_own(r, FIELD_STRICT_TRANSPORT_SECURITY, d->route->hsts, &x->arena);
+    if (alt_svc.n) set_own(r, FIELD_ALT_SVC, alt_svc, &x->arena);
 }
 
 /* RFC 9110 section 15.4.5: what tells of the representation's body, the client has. */
@@ -205,8 +214,7 @@ void deliver(struct exchange *x, struct delivery *d)
     }
     if (d->cached && r.status != 412 && r.status != 416) add_age(x, d, &r, &x->arena);
     add_cache_status(x, d, &r, &x->arena);
-    if (d->route->hsts.n && slice_eq(x->request.scheme, SLICE("https")))
-        add_hsts(&r, d->route->hsts, &x->arena);
+    add_fields_of_tls(x, d, &r);
     if (d->route->response_header_count) {
         unfold(&r, &x->arena);
         header_rules_apply(d->route->response_headers, d->route->response_header_count, &r.fields,

@@ -13,6 +13,7 @@
 #include "protocols/greeting.h"
 #include "protocols/h1/server.h"
 
+#define ALT_SVC_BYTES   32
 #define ACCEPT_RETRY_MS 100 /* after accepting has failed for want of something */
 
 /* What a peer points to: over which listener it came in, and as what. */
@@ -34,12 +35,20 @@ struct listener {
     bool admin, closed;
     bool failing; /* the last accept did, which was logged */
     struct door doors[ADMISSION_COUNT];
+    char alt_svc[ALT_SVC_BYTES];
     char text[];
 };
 
 const struct config_listen *listener_address(const void *listener)
 {
     return &((const struct door *)listener)->listener->address;
+}
+
+struct slice listener_alt_svc(const struct peer *peer)
+{
+    const struct listener *l = ((const struct door *)peer->listener)->listener;
+    bool told = peer->secure && l->transport == LISTEN_TCP && l->address.h3;
+    return told ? slice_str(l->alt_svc) : SLICE_NONE;
 }
 
 static bool read_peer(int fd, struct peer *out)
@@ -172,6 +181,12 @@ static void on_listener_idle(struct scope *scope)
     scope_leave(&owner->scope);
 }
 
+/* At the same place for both families. */
+static unsigned port_of(const struct config_listen *at)
+{
+    return ntohs(((const struct sockaddr_in *)&at->address)->sin_port);
+}
+
 static struct listener *listener_new(struct listeners *owner, const struct config_listen *at,
                                      enum listen_transport transport)
 {
@@ -180,6 +195,7 @@ static struct listener *listener_new(struct listeners *owner, const struct confi
     l->transport = transport;
     l->address = *at;
     l->address.text = slice_of(memcpy(l->text, at->text.p, at->text.n), at->text.n);
+    snprintf(l->alt_svc, sizeof l->alt_svc, "h3=\":%u\"; ma=86400", port_of(at));
     for (int i = 0; i < ADMISSION_COUNT; i++) l->doors[i] = (struct door){ l, (enum admission)i };
     scope_init(&l->scope, &owner->edge->worker, on_listener_idle);
     op_init(&l->accept, &l->scope, on_accept);

@@ -32,6 +32,9 @@ void listeners_close(struct listeners *l, void (*idle)(struct listeners *l));
 /* A connection is gone, which had this peer. */
 void listener_leave(const struct peer *peer);
 
+/* Alt-Svc of responses to that peer: where HTTP/3 is spoken; empty where it is not, or it is what
+ * the peer speaks already. Valid as long as the connection. */
+struct slice listener_alt_svc(const struct peer *peer);
 /* peer->listener's address; valid as long as the connection. */
 const struct config_listen *listener_address(const void *listener);
 
