@@ -39,14 +39,18 @@ static struct quic_endpoint *open_endpoint(struct quic_worker *q, const struct u
     return NULL;
 }
 
+static bool is_long(struct slice packet)
+{
+    return packet.p[0] & 0x80;
+}
+
 static void receive_first(struct quic_endpoint *e, const struct udp_path *path, uint8_t ecn,
                           struct slice packet, struct slice id)
 {
     struct quic_initial i = { 0 };
-    bool is_long = packet.p[0] & 0x80;
     if (ngtcp2_accept(&i.header, (const uint8_t *)packet.p, packet.n) != 0) {
         drop(DROP_UNKNOWN);
-        if (!is_long) quic_answer_unknown(e, id, path, packet.n);
+        if (!is_long(packet)) quic_answer_unknown(e, id, path, packet.n);
         return;
     }
     bool open = !e->closing && !e->service->draining;
@@ -123,7 +127,8 @@ static void on_inbox(struct note *n)
 
 /* ---- packets ---- */
 
-/* e is NULL for what was handed over and has no endpoint here. */
+/* e is NULL for what was handed over and has no endpoint here. While the node stops, whoever gets a
+ * new client's packet says so: the worker that it belongs to may have closed already. */
 static void receive(struct quic_worker *q, struct quic_endpoint *e, const struct udp_path *path,
                     uint8_t ecn, struct slice packet, bool handed)
 {
@@ -139,18 +144,18 @@ static void receive(struct quic_worker *q, struct quic_endpoint *e, const struct
     }
     struct slice id = slice_of((const char *)v.dcid, v.dcidlen);
     struct quic_connection *c = quic_ids_find(&q->ids, id);
+    struct quic_endpoint *open = e && e->closing ? open_endpoint(q, &e->udp.bound) : e;
     unsigned worker =
         id.n >= QUIC_ID_BYTES ? quic_route_of(&q->node->route, v.dcid) : q->worker->index;
-    if (c) {
+    bool elsewhere = e && !handed && worker != q->worker->index;
+    if (c)
         quic_connection_receive(c, path, ecn, packet);
-    } else if (e && !handed && worker != q->worker->index) {
+    else if (elsewhere && (open || !is_long(packet)))
         hand_over(e, q->node->workers[worker], path, ecn, packet);
-    } else if (e) {
-        struct quic_endpoint *open = e->closing ? open_endpoint(q, &e->udp.bound) : e;
+    else if (e)
         receive_first(open ? open : e, path, ecn, packet, id);
-    } else {
+    else
         drop(DROP_UNKNOWN);
-    }
 }
 
 static void on_train(struct udp *u, const struct udp_train *t)
