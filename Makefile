@@ -65,7 +65,9 @@ packages_test  := $(packages_check) python3-pytest python3-pytest-xdist python3-
                   ngtcp2-client:gtlsclient testssl.sh:testssl
 packages_clients := $(packages_test) chromium:chromium
 packages_fuzz  := clang:clang
-packages_tools := libev-dev cmake:cmake
+packages_h2load := libev-dev
+packages_bsslserver := libev-dev
+packages_curl := cmake:cmake
 packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:caddy wrk:wrk \
                   openssl:openssl python3
 
@@ -110,7 +112,8 @@ $(standalone): | $(OUT)/flags
 
 # What speaks HTTP/3, of which Debian 12 has nothing. Asked every time: a link into the cache is no date.
 tools := curl h2load bsslserver
-$(tools:%=build/tools/%): build/tools/%: FORCE | $(OUT)/flags packages-tools
+$(tools:%=build/tools/%): build/tools/%: FORCE | $(OUT)/flags
+	@tools/packages $(packages_$*)
 	@tools/deps/tool $* $(DEPS) $@
 
 # The tests' QUIC client: the node's libraries, but nothing of the node.
@@ -172,8 +175,8 @@ bench: $(verge) $(standalone) build/tools/h2load build/tools/bsslserver packages
 h2load: build/tools/h2load  ## nghttp2's load generator with HTTP/3, for measurements
 curl: build/tools/curl      ## curl with HTTP/3, for the tests
 
-.PHONY: $(tools) packages-check packages-test packages-bench packages-tools packages-clients
-packages-check packages-test packages-bench packages-tools packages-clients: packages-%:
+.PHONY: $(tools) packages-check packages-test packages-bench packages-clients
+packages-check packages-test packages-bench packages-clients: packages-%:
 	@tools/packages $(packages_$*)
 
 ##@ Working on it
