@@ -7,6 +7,8 @@ import subprocess
 import pytest
 
 from harness import DEADLINE_S, Reply, fresh
+from harness.h3 import EARLY as EARLY_DATA
+from harness.h3 import RESUMED, H3Connection, Program
 
 EARLY = """
     cache { memory 64M; }
@@ -109,3 +111,44 @@ def test_what_a_client_says_of_early_data_is_as_good_as_early(origin, verge, cli
     origin.on("/a", Reply(body=b"x"))
     assert client.get("/a", [("Early-Data", value)]).status == 200
     assert origin.last("/a")["Early-Data"] == "1"
+
+
+# -- HTTP/3
+
+@pytest.fixture
+def ask_h3(origin, start, tmp_path):
+    """Asks on a resumed connection in its first packets; the flags of the handshake, and the status."""
+    origin.on("/session", fresh(b"x"))
+    session = str(tmp_path / "session")
+
+    def ask(node, method, target):
+        with H3Connection(node.port, name="a.example", session=session) as first:
+            first.request("GET", "/session")
+            assert first.response().status == 200
+            first.wait(lambda: first.tickets)
+        with Program.get().together():
+            second = H3Connection(node.port, name="a.example", session=session, at_once=True)
+            second.request(method, target)
+        with second:
+            status = second.response().status
+            second.wait(lambda: second.connected is not None)
+            return second.connected, status
+
+    return ask
+
+
+def test_http3_tells_the_origin(origin, start, ask_h3):
+    origin.on("/a", Reply(body=b"x"))
+    assert ask_h3(start(config=EARLY, site="early_data on;"), "GET", "/a") == (RESUMED | EARLY_DATA, 200)
+    assert origin.last("/a")["Early-Data"] == "1"
+
+
+def test_http3_takes_no_unsafe_method(origin, start, ask_h3):
+    assert ask_h3(start(config=EARLY, site="early_data on;"), "DELETE", "/a") == (RESUMED | EARLY_DATA, 425)
+    assert origin.count("/a") == 0
+
+
+def test_http3_without_the_directive(origin, start, ask_h3):
+    origin.on("/a", Reply(body=b"x"))
+    assert ask_h3(start(config=EARLY), "DELETE", "/a") == (RESUMED, 200)
+    assert origin.last("/a")["Early-Data"] is None

@@ -7,6 +7,7 @@ import itertools
 import subprocess
 import threading
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 from . import qpack
@@ -68,6 +69,7 @@ class Program:
         self.changed = threading.Condition()
         self.writing = threading.Lock()
         self.connections, self.numbers = {}, itertools.count(1)
+        self.held = False
         threading.Thread(target=self.listen, daemon=True).start()
 
     def add(self, connection):
@@ -80,6 +82,16 @@ class Program:
         with self.writing:
             self.process.stdin.write(b"%s %d %d %d %d\n%s" % (verb.encode(), connection, stream, number, len(payload),
                                                               payload))
+            if not self.held:
+                self.process.stdin.flush()
+
+    @contextmanager
+    def together(self):
+        """What little is told in here the program reads at once, before it sends anything of it."""
+        self.held = True
+        yield
+        with self.writing:
+            self.held = False
             self.process.stdin.flush()
 
     def listen(self):
