@@ -195,7 +195,10 @@ static void send_on(struct h1_client *c)
     } else if (rc < 0) {
         h1_sender_stop(&c->request);
         c->keep_alive = false;
-        if (c->state == CLIENT_WAITING) fail(c, rc);
+        if (c->state == CLIENT_WAITING)
+            fail(c, rc);
+        else
+            conn_shutdown(&c->conn); /* what it has answered by itself may still come */
     } else if (c->state == CLIENT_WAITING) {
         if (c->request.ready)
             set_timer(c, c->limits.between_bytes_ms);

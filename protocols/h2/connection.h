@@ -40,7 +40,7 @@ struct h2_server {
     struct note update_note;
     bool updating;  /* the note is on its way, or what it does is about to be done */
     bool greeted;   /* the client's preface and settings have come */
-    bool head_open; /* a head has begun and not ended */
+    int32_t head_open; /* the stream of a head that has begun and not ended; 0: none */
     bool goaway;    /* the last one was told */
     bool flooded;   /* the client has spent what it may waste */
     struct flood flood;

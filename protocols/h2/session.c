@@ -26,7 +26,7 @@ static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame
 {
     struct h2_server *s = user;
     int32_t id = frame->hd.stream_id;
-    s->head_open = true;
+    s->head_open = id;
     if (frame->headers.cat != NGHTTP2_HCAT_REQUEST) {
         struct h2_stream *st = stream_of(session, id);
         if (!st || st->ended) return 0;
@@ -77,7 +77,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id, const ui
 
 static void take_headers(struct h2_server *s, struct h2_stream *st, bool ended)
 {
-    s->head_open = false;
+    s->head_open = 0;
     if (st && st->section) h2_stream_section_end(st, ended);
     if (st && ended) h2_stream_input_end(st);
 }
@@ -126,7 +126,7 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
     (void)session, (void)code;
     struct h2_server *s = user;
-    if (frame->hd.type == NGHTTP2_HEADERS) s->head_open = false;
+    if (frame->hd.type == NGHTTP2_HEADERS) s->head_open = 0;
     return 0;
 }
 
@@ -152,7 +152,7 @@ static int on_close(nghttp2_session *session, int32_t id, uint32_t code, void *u
     (void)code;
     struct h2_server *s = user;
     struct h2_stream *st = stream_of(session, id);
-    s->head_open = false;
+    if (s->head_open == id) s->head_open = 0;
     if (st) h2_stream_closed(st);
     return 0;
 }
@@ -170,8 +170,11 @@ static nghttp2_ssize frame_bytes(nghttp2_session *session, uint8_t type, int32_t
 static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8_t *head, size_t n,
                      nghttp2_data_source *source, void *user)
 {
-    (void)session, (void)frame, (void)user;
-    return h2_response_write(source->ptr, head, n) ? 0 : NGHTTP2_ERR_WOULDBLOCK;
+    (void)source, (void)user;
+    /* The frame may have waited for room, and its exchange ended meanwhile. */
+    struct h2_stream *st = stream_of(session, frame->hd.stream_id);
+    if (!st || st->ended) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    return h2_response_write(st, head, n) ? 0 : NGHTTP2_ERR_WOULDBLOCK;
 }
 
 /* ---- the session ---- */

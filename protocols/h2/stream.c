@@ -246,7 +246,8 @@ static void on_timer(struct timer *t)
 {
     struct h2_stream *st = container_of(t, struct h2_stream, timer);
     struct h2_server *s = st->server;
-    if (st->in_waiting) {
+    int64_t waited_ms = h2_now_ms(s) - st->pace_in.began_ms;
+    if (st->in_waiting && waited_ms >= h2_limits(s)->body_timeout_ms) {
         st->in_error = -E_BODY_TIMEOUT;
         wake(st);
     }

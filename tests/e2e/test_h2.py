@@ -5,7 +5,8 @@ import struct
 
 import pytest
 
-from harness import CLOSE, H2Connection, RawH2, Reply, Truncated, eventually, fresh, pattern
+from harness import (CLOSE, H2Connection, RawH2, Reply, Truncated, eventually, fresh, outlive,
+                     pattern)
 from harness.h2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
                         FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR,
                         PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE,
@@ -277,6 +278,33 @@ def test_a_flood_ends_its_connection(origin, start, name):
     gate.set()
     assert others_are_served(node)
     assert origin.count() <= 1200
+
+
+def test_a_flood_while_a_frame_waits_for_room(origin, start):
+    """nghttp2 holds a packed frame of a response that does not move; then the response ends."""
+    node = start(**PATIENCE)
+    origin.on("/", fresh(bytes(8 * MEGABYTE)))
+    with RawH2(node.port, settings=[(4, (1 << 31) - 1)]) as raw:
+        raw.send(frame(WINDOW_UPDATE, 0, 0, number((1 << 31) - 1 - 65535)), raw.get(1))
+        eventually(lambda: node.metric("verge_cache_fills_live") == 0, "all of it is stored")
+        outlive(0.3)  # in which what the sockets take is sent
+        raw.send(*FLOODS["PRIORITY"](raw, 0) * 2)
+        eventually(lambda: node.metric("verge_floods_total") == 1, "the flood is seen")
+        assert is_over(raw)
+    assert node.client.get("/").hit
+
+
+def test_a_head_that_does_not_end_is_not_forgotten_for_another_stream(origin, start):
+    node = start(top="limits { header_timeout 1s; idle_timeout 100s; }")
+    gate = origin.gate()
+    origin.on("/", [gate, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+    with RawH2(node.port) as raw:
+        raw.send(frame(PING, 0, 0, bytes(8)))
+        raw.until(PING)  # from here on nothing has to be said between the pieces of a head
+        raw.send(raw.get(1), raw.headers(3, GET, END_STREAM))
+        gate.set()
+        assert raw.outcome(1) == ("response", 200)
+        raw.ended()
 
 
 BOMBS = {
