@@ -12,6 +12,9 @@
 #include "edge/io/tls.h"
 #include "edge/io/worker.h"
 
+#define READ_ON_BYTES (64 * 1024) /* of TLS, at once */
+#define READ_ON_TIMES 4           /* before others have their turn */
+
 struct conn_out {
     struct span spans[CONN_SPANS];
     unsigned count;      /* of spans, in order */
@@ -208,6 +211,20 @@ bool conn_in_handshake(const struct conn *c)
     return c->tls && tls_in_handshake(c->tls);
 }
 
+/* What has come behind that is taken several records at a time: a receive buffer does not even hold
+ * one. */
+static void read_on(struct conn *c)
+{
+    char more[READ_ON_BYTES];
+    size_t n;
+    for (int i = 0; i < READ_ON_TIMES && wants_plaintext(c) && !c->read_ended; i++) {
+        if (tls_has_unread(c->tls) || (n = conn_recv_now(c, more, sizeof more)) == 0) return;
+        tls_feed(c->tls, slice_of(more, n));
+        conn_read_fed(c);
+        if (n < sizeof more) return;
+    }
+}
+
 static void take_received(struct conn *c, const struct op_result *r)
 {
     c->received_bytes += (uint64_t)r->result;
@@ -218,6 +235,7 @@ static void take_received(struct conn *c, const struct op_result *r)
     } else if (!c->read_ended) {
         tls_feed(c->tls, r->data);
         conn_read_fed(c);
+        if (c->paced && r->nonempty) read_on(c);
     }
 }
 

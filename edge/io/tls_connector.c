@@ -7,12 +7,7 @@
 
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
-#include "edge/io/tls.h"
-
-/* As servers do, for those that speak no TLS 1.3. */
-static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-                              "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-                              "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+#include "edge/io/tls_context.h"
 
 struct tls_connector *tls_connector_new(void)
 {
@@ -21,7 +16,7 @@ struct tls_connector *tls_connector_new(void)
     c->settings = SSL_CTX_new(TLS_method());
     CHECK(c->settings);
     CHECK(SSL_CTX_set_min_proto_version(c->settings, TLS1_2_VERSION));
-    CHECK(SSL_CTX_set_strict_cipher_list(c->settings, ciphers));
+    CHECK(SSL_CTX_set_strict_cipher_list(c->settings, tls_ciphers));
     CHECK(SSL_CTX_set_alpn_protos(c->settings, protocols, sizeof protocols - 1) == 0);
     SSL_CTX_set_session_cache_mode(c->settings, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
     SSL_CTX_sess_set_new_cb(c->settings, tls_keep_session);

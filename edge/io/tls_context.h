@@ -20,6 +20,9 @@ struct tls_context {
     bool client_required, client_shown, early_data;
 };
 
+/* Of TLS 1.2, in the server's order of preference; TLS 1.3's own suites are always on. */
+extern const char tls_ciphers[];
+
 /* What every session of a server has in common: versions, ciphers, the choice of protocol and of
  * context by the client's hello, tickets. A new one, the caller's; make one for the process. */
 SSL_CTX *tls_settings_new(void);

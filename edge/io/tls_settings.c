@@ -10,13 +10,12 @@
 #include "edge/io/tls_context.h"
 #include "edge/io/tls_tickets.h"
 
-#define SESSION_S                                                                                  \
-    (24 * 3600) /* may be resumed for so long, where the ticket's key is still there */
+/* A session may be resumed for so long, where the key of its ticket is still there. */
+#define SESSION_S (24 * 3600)
 
-/* In the server's order of preference; TLS 1.3's own suites are always on. */
-static const char ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
-                              "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
-                              "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
+const char tls_ciphers[] = "ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-RSA-AES128-GCM-SHA256:"
+                           "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384:"
+                           "ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305";
 
 static int hello_index; /* of the struct tls_hello in an SSL */
 
@@ -190,7 +189,7 @@ SSL_CTX *tls_settings_new(void)
     SSL_CTX *s = SSL_CTX_new(TLS_method());
     CHECK(s);
     CHECK(SSL_CTX_set_min_proto_version(s, TLS1_2_VERSION));
-    CHECK(SSL_CTX_set_strict_cipher_list(s, ciphers));
+    CHECK(SSL_CTX_set_strict_cipher_list(s, tls_ciphers));
     SSL_CTX_set_options(s, SSL_OP_CIPHER_SERVER_PREFERENCE);
     SSL_CTX_set_alpn_select_cb(s, choose_protocol, NULL);
     SSL_CTX_set_select_certificate_cb(s, note_ciphers);
