@@ -15,7 +15,9 @@
 #define SOCKET_BUFFER_BYTES (8 * 1024 * 1024)
 /* Of marks with one datagram: its destination, its traffic class, the size of its segments. */
 #define MARKS_BYTES 128
-#define ECN_BITS    3
+/* Room for the longer address, and for the marks behind it to be aligned. */
+#define NAME_BYTES 32
+#define ECN_BITS   3
 
 /* ---- opening ---- */
 
@@ -206,8 +208,7 @@ bool udp_init(struct udp *u, struct worker *w, struct scope *scope, const struct
     if (!worker_open_datagram_buffers(w)) return false;
     u->bound.bytes = sizeof u->bound.v6;
     CHECK(getsockname(fd, &u->bound.any, &u->bound.bytes) == 0);
-    u->shape = (struct msghdr){ .msg_namelen = sizeof(struct sockaddr_in6),
-                                .msg_controllen = MARKS_BYTES };
+    u->shape = (struct msghdr){ .msg_namelen = NAME_BYTES, .msg_controllen = MARKS_BYTES };
     op_init(&u->receive_op, scope, on_receive);
     op_init(&u->writable_op, scope, on_writable);
     op_recvmsg_multishot(w, &u->receive_op, fd, &u->shape);

@@ -105,9 +105,8 @@ static void test_the_kernel_computes_the_same(void **state)
         int fd = socket(AF_INET, SOCK_DGRAM, 0);
         uint8_t packet[40] = { i % 2 ? 0xc0 : 0x40, 0, 0, 0, 1, QUIC_ID_BYTES };
         quic_id_make(&r, i % WORKERS, &randomness, packet + (i % 2 ? 6 : 1));
-        assert_int_equal(
-            sendto(fd, packet, sizeof packet, 0, (struct sockaddr *)&to, sizeof to),
-            sizeof packet);
+        assert_int_equal(sendto(fd, packet, sizeof packet, 0, (struct sockaddr *)&to, sizeof to),
+                         sizeof packet);
         assert_int_equal(receiver(), i % WORKERS);
         close(fd);
     }
