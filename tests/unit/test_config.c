@@ -246,6 +246,8 @@ static void test_many_sites(void **state)
     assert_int_equal(c->site_count, SITES);
     assert_int_equal(c->route_total, SITES);
     assert_int_equal(c->listen_count, 3);
+    for (unsigned i = 0; i < 3; i++)
+        assert_ptr_equal(config_first_site(c, &c->listens[i]), &c->sites[i]);
     for (unsigned i = 0; i < SITES; i++) {
         char host[64];
         const struct config_listen *here = &c->listens[i % 3], *there = &c->listens[(i + 1) % 3];
