@@ -38,11 +38,11 @@ struct h2_server {
     uint64_t requests;
     int refuse; /* the first request is answered with this, and no other; 0 */
     struct note update_note;
-    bool updating;  /* the note is on its way, or what it does is about to be done */
-    bool greeted;   /* the client's preface and settings have come */
+    bool updating;     /* the note is on its way, or what it does is about to be done */
+    bool greeted;      /* the client's preface and settings have come */
     int32_t head_open; /* the stream of a head that has begun and not ended; 0: none */
-    bool goaway;    /* the last one was told */
-    bool flooded;   /* the client has spent what it may waste */
+    bool goaway;       /* the last one was told */
+    bool flooded;      /* the client has spent what it may waste */
     struct flood flood;
     struct pace_out pace_out; /* by what is acknowledged */
     uint64_t lingered_bytes, counted_in_bytes, counted_out_bytes;

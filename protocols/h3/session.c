@@ -140,7 +140,7 @@ void h3_stream_begin(struct h3_stream *s, int error)
     scope_init(&x->scope, x->worker, on_exchange_idle);
     scope_enter(s->session->scope);
     metric_add(METRIC_EXCHANGES_LIVE, 1);
-    x->early = tls_is_early(x->peer->tls);
+    x->early = x->peer->tls && tls_is_early(x->peer->tls);
     if (error == 0) take_head(s);
     s->head = NULL;
     x->request.version = HTTP_3;
