@@ -9,6 +9,8 @@
 #include "protocols/http/structured.h"
 #include "protocols/http/value.h"
 
+#define HTTPS_PORT 443
+
 /* What a stranger writes into the target does not make its connection a secure one. */
 static bool settle_scheme(const struct config *c, struct exchange *x)
 {
@@ -128,17 +130,23 @@ static void settle_client_cert(const struct config *c, const struct config_site 
     if (der.n) fields_add(fields, &x->arena, FIELD_CLIENT_CERT, structured_bytes(der, &x->arena));
 }
 
-/* Empty: not to be sent elsewhere. Certificate authorities ask without TLS. */
-static struct slice redirect(const struct config_site *site, struct slice path, struct exchange *x)
+/* Certificate authorities ask without TLS (RFC 8555 section 8.3). */
+static bool belongs_to_https(const struct config_site *site, const struct request *r,
+                             struct slice path)
+{
+    return site->https_port && !slice_eq(r->scheme, SLICE("https")) &&
+           !slice_starts(path, SLICE("/.well-known/acme-challenge/"));
+}
+
+static int redirect(const struct config_site *site, struct exchange *x, struct admitted *out)
 {
     const struct request *r = &x->request;
-    if (!site->https_port || slice_eq(r->scheme, SLICE("https"))) return SLICE_NONE;
-    if (slice_starts(path, SLICE("/.well-known/acme-challenge/"))) return SLICE_NONE;
-    struct slice host = authority_host(r->authority);
-    if (site->https_port == 443)
-        return arena_printf(&x->arena, "https://%.*s%.*s", SLICE_ARGS(host), SLICE_ARGS(r->target));
-    return arena_printf(&x->arena, "https://%.*s:%u%.*s", SLICE_ARGS(host), site->https_port,
-                        SLICE_ARGS(r->target));
+    struct slice host = authority_host(r->authority), port = SLICE_NONE;
+    if (host.n == 0) return -E_BAD_HOST; /* HTTP/1.0 need not name one */
+    if (site->https_port != HTTPS_PORT) port = arena_printf(&x->arena, ":%u", site->https_port);
+    struct slice parts[] = { SLICE("https://"), host, port, r->target };
+    out->location = arena_concat(&x->arena, parts, 4);
+    return 0;
 }
 
 static int find_route(const struct config *c, struct exchange *x, struct admitted *out)
@@ -148,8 +156,7 @@ static int find_route(const struct config *c, struct exchange *x, struct admitte
     const struct config_site *site = config_find_site(c, listen, authority_host(r->authority));
     if (!site) return -E_NO_SITE;
     struct slice path = path_for_routing(target_path(r->target), &x->arena);
-    out->location = redirect(site, path, x);
-    if (out->location.n) return 0;
+    if (belongs_to_https(site, r, path)) return redirect(site, x, out);
     if (is_misdirected(site, x->peer->tls)) return -E_MISDIRECTED;
     int rc = settle_early(site, x);
     if (rc < 0) return rc;

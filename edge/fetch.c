@@ -103,10 +103,9 @@ static void keep_session(struct fetch *f)
     f->server->session = given;
 }
 
-static void connect_to(struct fetch *f, const struct resolve_result *r)
+static struct h1_client_limits limits_of(const struct config_origin *config)
 {
-    const struct config_origin *config = f->origin->config;
-    struct h1_client_limits limits = {
+    return (struct h1_client_limits){
         .connect_ms = config->connect_timeout_ms,
         .first_byte_ms = config->first_byte_timeout_ms,
         .between_bytes_ms = config->between_bytes_timeout_ms,
@@ -114,28 +113,40 @@ static void connect_to(struct fetch *f, const struct resolve_result *r)
         .head = { config->response_head_bytes, config->response_head_bytes,
                   config->response_field_count },
     };
-    union resolve_address to = r->addresses[f->address % r->count];
+}
+
+/* NULL where memory or sockets are out. */
+static struct h1_client *open_client(struct fetch *f, union resolve_address to)
+{
+    struct h1_client_limits limits = limits_of(f->origin->config);
     bool v6 = to.any.sa_family == AF_INET6;
+    struct tls *tls;
     if (v6)
         to.v6.sin6_port = htons(f->server->config->port);
     else
         to.v4.sin_port = htons(f->server->config->port);
+    if (!open_session(f, &tls)) return NULL;
+    struct origin *held = origin_hold(f->origin);
+    struct h1_client *c =
+        h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4, tls, &limits,
+                          &client_ops, f, held);
+    if (!c) origin_drop(&held);
+    return c;
+}
+
+static void connect_to(struct fetch *f, const struct resolve_result *r)
+{
     if (!origin_admit(f->origin)) {
         give_up(f, -E_ORIGIN_CONN_LIMIT);
         return;
     }
-    struct tls *tls;
-    if (open_session(f, &tls))
-        f->client = h1_client_connect(f->scope->worker, &to.any, v6 ? sizeof to.v6 : sizeof to.v4,
-                                      tls, &limits, &client_ops, f, origin_hold(f->origin));
+    f->client = open_client(f, r->addresses[f->address % r->count]);
     if (f->client) {
         f->client->server = f->server;
         f->client->admitted = true;
         return;
     }
-    struct origin *held = f->origin;
-    origin_leave(held);
-    origin_drop(&held);
+    origin_leave(f->origin);
     give_up(f, -E_SYSTEM);
 }
 

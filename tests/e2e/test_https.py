@@ -54,6 +54,12 @@ def test_the_port_may_be_another(both):
     assert node.client.get("/", [("Host", "[::1]:8080")])["Location"] == "https://[::1]/"
 
 
+def test_without_a_host_there_is_nowhere_to_go(both):
+    node, _, _ = both("https_redirect on;")
+    response, _ = node.client.raw("GET /files/x HTTP/1.0\r\n\r\n")
+    assert response.status == 400
+
+
 def test_a_certificate_authority_is_answered(origin, both):
     origin.on("/.well-known/acme-challenge/token", Reply(body=b"proof"))
     node, _, _ = both("https_redirect on;")
