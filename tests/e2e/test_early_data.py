@@ -3,12 +3,15 @@ client is OpenSSL's."""
 
 import re
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import DEADLINE_S, Reply, fresh
+from harness import DEADLINE_S, Reply, eventually, fresh
+from harness.client import dial_tls
 from harness.h3 import EARLY as EARLY_DATA
 from harness.h3 import RESUMED, H3Connection, Program
+from harness.wire import Stream
 
 EARLY = """
     cache { memory 64M; }
@@ -87,6 +90,21 @@ def test_the_origins_425_reaches_the_client_and_is_not_stored(origin, early):
     origin.on("/a", Reply(425, headers=[("Cache-Control", "max-age=60")]), fresh(b"body"))
     assert early.early("GET", "/a")[0] == [425]
     assert early.early("GET", "/a")[0] == [200]
+
+
+def test_who_waits_for_an_early_request_is_not_told_to_come_back(origin, early):
+    """RFC 8470 section 5.2: 425 is for those who came early."""
+    gate = origin.gate()
+    origin.on("/a", [gate, b"HTTP/1.1 425 Too Early\r\nContent-Length: 0\r\n\r\n"], fresh(b"body"))
+    with ThreadPoolExecutor() as pool, dial_tls(early.node.port, "http/1.1", "a.example") as other:
+        first = pool.submit(early.early, "GET", "/a")
+        origin.wait_for("/a")
+        other.sendall(early.request("GET", "/a"))
+        eventually(lambda: early.node.metric("verge_exchanges_live") >= 3, "both wait")
+        gate.set()
+        assert first.result()[0] == [425]
+        assert b"HTTP/1.1 200 " in Stream(other).to_end()
+    assert origin.last("/a")["Early-Data"] is None
 
 
 def test_without_the_directive_there_is_none(origin, start, tmp_path):
