@@ -40,6 +40,14 @@ def test_curl_asks_for_heads_and_ranges(origin, node, certificate):
     assert curl(node, certificate, "/file", "--http3-only", "-r", "1000-1999") == BODY[1000:2000]
 
 
+def test_curl_follows_alt_svc(origin, node, certificate, tmp_path):
+    """The first response names HTTP/3; the next request, with that remembered, uses it."""
+    origin.on("/file", fresh(b"body"))
+    remember = ["--alt-svc", tmp_path / "alt-svc", "-w", "%{http_version}"]
+    assert curl(node, certificate, "/file", *remember, "--http2") == b"body2"
+    assert curl(node, certificate, "/file", *remember) == b"body3"
+
+
 @pytest.mark.parametrize("size", [100, 50_000])
 def test_h2load_has_every_request_answered(origin, node, size):
     origin.on("/file", fresh(pattern(size)))
