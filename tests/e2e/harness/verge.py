@@ -114,9 +114,12 @@ class Verge:
 
     def stop(self):
         """The end of every scenario: nothing left alive, no complaint, exit code 0."""
+        def is_idle():
+            self.origin.drop_connections()  # also those that it has only just taken
+            return self.leaks() == {}
+
         if self.process.poll() is None:
-            self.origin.drop_connections()
-            eventually(lambda: self.leaks() == {}, f"live gauges fall back: {self.leaks()}")
+            eventually(is_idle, f"live gauges fall back: {self.leaks()}")
             self.signal(signal.SIGTERM)
         assert self.wait() in (0, -signal.SIGKILL), self.error_log.read_text()
         self.check_errors()
