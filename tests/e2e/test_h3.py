@@ -551,5 +551,5 @@ def test_a_client_that_vanishes_is_forgotten(origin, start):
     node = start(top="limits { idle_timeout 500ms; }")
     connection = node.client.connect()
     assert get(connection) == ("response", 404)
-    connection.abort()
+    connection.vanish()
     eventually(lambda: node.metric("verge_quic_connections_live") == 0, "it is given up")

@@ -338,6 +338,10 @@ class H3Connection(Multiplexed):
         self.leave("close", code)
 
     def abort(self):
+        """Ends the connection with an error, whatever is in flight."""
+        self.leave("close", INTERNAL_ERROR)
+
+    def vanish(self):
         """Is not there any more; the node is not told."""
         self.leave("vanish")
 
