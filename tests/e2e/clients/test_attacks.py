@@ -10,6 +10,7 @@ import pytest
 from harness import RawH2, fresh, pattern
 from harness.h2 import CONTINUATION, END_HEADERS, END_STREAM, HEADERS, frame
 from harness.programs import SITE, certificate, run, url  # noqa: F401 (fixtures)
+from harness.util import BUILD
 from test_h2 import BOMBS, FLOODS, GET
 
 H2LOAD = Path(__file__).resolve().parents[3] / "build" / "tools" / "h2load"
@@ -82,4 +83,5 @@ def test_others_are_served_meanwhile(origin, start, certificate, name):
         for attacker in attackers:
             attacker.join(30)
     assert all(attacker.attacks for attacker in attackers)
-    assert node.memory_bytes() - before < GROWTH_MAX_BYTES
+    # A sanitizer keeps what is freed.
+    assert BUILD or node.memory_bytes() - before < GROWTH_MAX_BYTES
