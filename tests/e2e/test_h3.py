@@ -6,7 +6,7 @@ import socket
 
 import pytest
 
-from harness import CLOSE, DEADLINE_S, H3Connection, Reply, Truncated, eventually, fresh, pattern
+from harness import CLOSE, DEADLINE_S, H2Connection, Reply, Truncated, eventually, fresh, pattern
 from harness.h3 import (CANCEL_PUSH, CLOSED_CRITICAL_STREAM, CONTROL, DATA, EARLY, EXCESSIVE_LOAD, FRAME_ERROR,
                         FRAME_UNEXPECTED, GOAWAY, HEADERS, ID_ERROR, MAX_PUSH_ID, MESSAGE_ERROR, MISSING_SETTINGS,
                         NO_ERROR, PUSH, QPACK_DECODER, QPACK_ENCODER, REQUEST_REJECTED, RESUMED, SETTINGS,
@@ -16,7 +16,7 @@ from harness.qpack import encode, integer
 
 MEGABYTE = 1 << 20
 QPACK_FAILED, QPACK_ENCODER_ERROR, QPACK_DECODER_ERROR = 0x200, 0x201, 0x202
-CONNECTION_REFUSED = 2
+CONNECTION_REFUSED = 2  # of the transport
 HALF = b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc"
 
 
@@ -539,6 +539,13 @@ def test_a_reload_during_a_response_is_not_noticed(origin, verge, connection):
     assert got + connection.rest() == body
     connection.request("GET", "/")
     assert connection.response()["X-Turn"] == "4"
+
+
+def test_alt_svc_tells_of_it(verge):
+    """Whoever comes over TCP is told where HTTP/3 is."""
+    with H2Connection(verge.port) as connection:
+        connection.request("GET", "/")
+        assert f'h3=":{verge.port}"' in connection.response()["Alt-Svc"]
 
 
 def test_requests_are_counted_and_logged_by_protocol(origin, verge):
