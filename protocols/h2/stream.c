@@ -103,7 +103,6 @@ static void reject(struct h2_stream *st, int error)
 {
     st->begun = true;
     st->x.request = (struct request){ .length = LENGTH_NONE, .version = HTTP_2 };
-    if (error == -E_HEADER_TOO_LARGE) h2_waste(st->server, FLOOD_HEADERS);
     st->x.handler->reject(&st->x, error);
 }
 
