@@ -224,8 +224,12 @@ void h3_watch_client(struct h3_stream *s)
  * does not come: only one that gets no credit, or a connection on which nothing moves. */
 bool h3_client_keeps_up(struct h3_stream *s)
 {
-    if (s->body_waiting && s->out_bytes == 0) return true;
+    bool waits_for_origin = s->body_waiting && s->out_bytes == 0;
     bool connection_stands = s->session->acked_bytes == s->session_looked_bytes;
-    if (!s->blocked && !connection_stands) return true;
+    bool held_back = s->blocked || s->session->blocked || connection_stands;
+    if (waits_for_origin || !held_back) {
+        s->pace_out = (struct pace_out){ 0 };
+        return true;
+    }
     return pace_out_keeps_up(&s->pace_out, h3_limits(s), h3_now_ms(s), s->acked_bytes);
 }

@@ -6,7 +6,6 @@
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
-#include "edge/io/tls.h"
 #include "protocols/h3/stream.h"
 
 /* What clients may keep of the fields they repeat, and how many requests may wait for a piece of
@@ -70,9 +69,9 @@ static void stream_free(struct h3_stream *s)
     timer_cancel(&s->timer);
     inbox_consume(&s->in, s->x.worker, inbox_unread(&s->in).n);
     h3_spans_free(&s->out);
-    arena_free(&s->x.arena);
     list_remove(&s->link);
-    free(s);
+    struct arena own = s->x.arena;
+    arena_free(&own);
     session->stream_count--;
     session->transport->released(session);
 }
@@ -83,7 +82,6 @@ static void on_exchange_idle(struct scope *scope)
     struct scope *connection = s->session->scope;
     s->idle = true;
     metric_add(METRIC_EXCHANGES_LIVE, -1);
-    arena_free(&s->x.arena);
     if (s->closed) stream_free(s);
     scope_leave(connection);
 }
@@ -93,19 +91,22 @@ static void on_timer(struct timer *t)
     struct h3_stream *s = container_of(t, struct h3_stream, timer);
     if (!s->begun) {
         h3_stream_begin(s, -E_HEADER_TIMEOUT);
-    } else if (s->answering) {
-        if (h3_client_keeps_up(s))
-            h3_watch_client(s);
-        else
-            h3_stream_break_off(s, -E_CLIENT_SLOW, NGHTTP3_H3_REQUEST_CANCELLED);
-    } else if (s->in_waiting) {
-        h3_fail_request_body(s, -E_BODY_TIMEOUT);
+        return;
     }
+    if (s->in_waiting && h3_now_ms(s) - s->pace_in.began_ms >= h3_limits(s)->body_timeout_ms)
+        h3_fail_request_body(s, -E_BODY_TIMEOUT);
+    if (!s->answering) return;
+    if (h3_client_keeps_up(s))
+        h3_watch_client(s);
+    else
+        h3_stream_break_off(s, -E_CLIENT_SLOW, NGHTTP3_H3_REQUEST_CANCELLED);
 }
 
 static struct h3_stream *stream_new(struct h3_session *session, int64_t id)
 {
-    struct h3_stream *s = xcalloc(1, sizeof *s);
+    struct arena own;
+    arena_init(&own, ARENA_CHUNK_BYTES);
+    struct h3_stream *s = arena_new(&own, struct h3_stream); /* which lives in its own arena */
     struct worker *w = session->client->service->worker;
     s->session = session;
     s->id = id;
@@ -115,7 +116,7 @@ static struct h3_stream *stream_new(struct h3_session *session, int64_t id)
     s->x.worker = w;
     s->x.began_us = w->now_us;
     s->x.request.length = LENGTH_NONE;
-    arena_init(&s->x.arena, ARENA_CHUNK_BYTES);
+    s->x.arena = own;
     timer_init(&s->timer, on_timer);
     timer_set(&w->wheel, &s->timer, worker_now_ms(w) + h3_limits(s)->header_timeout_ms);
     list_append(&session->streams, &s->link);
@@ -140,7 +141,7 @@ void h3_stream_begin(struct h3_stream *s, int error)
     scope_init(&x->scope, x->worker, on_exchange_idle);
     scope_enter(s->session->scope);
     metric_add(METRIC_EXCHANGES_LIVE, 1);
-    x->early = x->peer->tls && tls_is_early(x->peer->tls);
+    x->early = s->session->early;
     if (error == 0) take_head(s);
     s->head = NULL;
     x->request.version = HTTP_3;
@@ -402,6 +403,10 @@ int h3_session_start(struct h3_session *s)
     settings.qpack_max_dtable_capacity = QPACK_TABLE_BYTES;
     settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
     settings.qpack_encoder_max_dtable_capacity = 0;
+#if NGHTTP3_VERSION_NUM >= 0x010c00
+    settings.glitch_ratelim_burst = s->client->service->limits->wasted_frames;
+    settings.glitch_ratelim_rate = (settings.glitch_ratelim_burst + 9) / 10;
+#endif
     int rc = nghttp3_conn_server_new(&s->http, &callbacks, &settings, NULL, s);
     return rc ? code_of(rc) : bind_streams(s);
 }
@@ -439,8 +444,9 @@ void h3_session_free(struct h3_session *s)
 bool h3_session_waste(struct h3_session *s, enum flood_kind kind)
 {
     struct http_service *service = s->client->service;
-    if (!flood_allows(&s->flood, kind, service->limits, worker_now_ms(service->worker)))
-        s->flooded = true;
+    if (!s->flooded)
+        s->flooded =
+            !flood_allows(&s->flood, kind, service->limits, worker_now_ms(service->worker));
     return !s->flooded;
 }
 
@@ -465,19 +471,10 @@ bool h3_session_idle(const struct h3_session *s)
 
 /* ---- what the client did ---- */
 
-int h3_session_receive(struct h3_session *s, int64_t id, struct slice bytes, bool fin)
+/* The client's bidirectional ones (RFC 9000 section 2.1). */
+static bool is_request(int64_t id)
 {
-    nghttp3_ssize n = nghttp3_conn_read_stream(s->http, id, (const uint8_t *)bytes.p, bytes.n, fin);
-    if (n < 0) return code_of((int)n);
-    if (n) s->transport->consumed(s, id, (size_t)n);
-    if (s->flooded) return NGHTTP3_H3_EXCESSIVE_LOAD;
-    if (s->requests >= s->client->service->limits->requests_per_connection) h3_session_shut(s);
-    return 0;
-}
-
-int h3_session_acked(struct h3_session *s, int64_t id, uint64_t n)
-{
-    return code_of(nghttp3_conn_add_ack_offset(s->http, id, n));
+    return (id & 3) == 0;
 }
 
 static struct h3_stream *find(struct h3_session *s, int64_t id)
@@ -487,6 +484,47 @@ static struct h3_stream *find(struct h3_session *s, int64_t id)
         if (stream->id == id) return stream;
     }
     return NULL;
+}
+
+/* What nghttp3 finds malformed is a mistake of its stream's alone (RFC 9114 section 4.1.2). False
+ * where the result is another error. */
+static bool refuse_message(struct h3_session *s, int64_t id, nghttp3_ssize rc)
+{
+    bool head = rc == NGHTTP3_ERR_MALFORMED_HTTP_HEADER;
+    if (!head && rc != NGHTTP3_ERR_MALFORMED_HTTP_MESSAGING) return false;
+    struct h3_stream *stream = find(s, id);
+    if (stream && !stream->ended) h3_stream_refuse(stream, head ? -E_BAD_REQUEST : -E_BAD_FRAMING);
+    return stream;
+}
+
+/* A later nghttp3 has a budget of its own for frames that lead nowhere and that it does not show.
+ */
+static nghttp3_ssize read_stream(struct h3_session *s, int64_t id, struct slice bytes, bool fin)
+{
+    const uint8_t *p = (const uint8_t *)bytes.p;
+#if NGHTTP3_VERSION_NUM >= 0x010c00
+    nghttp3_tstamp now = (nghttp3_tstamp)s->client->service->worker->now_us * 1000;
+    nghttp3_ssize n = nghttp3_conn_read_stream2(s->http, id, p, bytes.n, fin, now);
+    if (n == NGHTTP3_ERR_H3_EXCESSIVE_LOAD) metric_add_by(METRIC_FLOODS, FLOOD_EMPTY, 1);
+    return n;
+#else
+    return nghttp3_conn_read_stream(s->http, id, p, bytes.n, fin);
+#endif
+}
+
+int h3_session_receive(struct h3_session *s, int64_t id, struct slice bytes, bool fin)
+{
+    nghttp3_ssize n = read_stream(s, id, bytes, fin);
+    if (n < 0 && !refuse_message(s, id, n)) return code_of((int)n);
+    if (n > 0) s->transport->consumed(s, id, (size_t)n);
+    if (s->flooded) return NGHTTP3_H3_EXCESSIVE_LOAD;
+    if (s->requests >= s->client->service->limits->requests_per_connection) h3_session_shut(s);
+    return 0;
+}
+
+int h3_session_acked(struct h3_session *s, int64_t id, uint64_t n)
+{
+    return code_of(nghttp3_conn_add_ack_offset(s->http, id, n));
 }
 
 /* It takes the request back before it was whole, or the response, which STOP_SENDING says. */
@@ -530,8 +568,8 @@ int h3_session_closed(struct h3_session *s, int64_t id, uint64_t code)
 {
     int rc = nghttp3_conn_close_stream(s->http, id, code ? code : NGHTTP3_H3_NO_ERROR);
     if (rc != NGHTTP3_ERR_STREAM_NOT_FOUND) return code_of(rc);
-    s->transport->released(s); /* a stream on which nothing came */
-    return 0;
+    if (is_request(id)) s->transport->released(s); /* one on which nothing came */
+    return h3_session_waste(s, FLOOD_EMPTY) ? 0 : NGHTTP3_H3_EXCESSIVE_LOAD;
 }
 
 /* ---- writing ---- */

@@ -53,6 +53,8 @@ struct h3_session {
     unsigned full_count;  /* streams that wait for acknowledgements */
     uint64_t held_bytes;  /* of responses, not acknowledged */
     uint64_t acked_bytes; /* ever */
+    bool blocked;         /* by the connection's credit */
+    bool early;           /* what is received now somebody else may have sent again (0-RTT) */
     bool flooded;         /* the client has spent what it may waste */
     bool shut;            /* GOAWAY was sent: no further request */
 };

@@ -1,5 +1,6 @@
 #include "protocols/quic/connection.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "edge/base/error.h"
@@ -147,6 +148,7 @@ static int on_stream_data(ngtcp2_conn *conn, uint32_t flags, int64_t id, uint64_
 {
     struct quic_connection *c = user;
     (void)conn, (void)offset, (void)stream;
+    c->h3.early = flags & NGTCP2_STREAM_DATA_FLAG_0RTT;
     return judge(c, h3_session_receive(&c->h3, id, slice_of((const char *)data, n),
                                        flags & NGTCP2_STREAM_DATA_FLAG_FIN));
 }
@@ -268,7 +270,7 @@ static void on_scope_idle(struct scope *scope)
 static bool is_silent(const struct quic_connection *c)
 {
     return c->error.type == NGTCP2_CCERR_TYPE_IDLE_CLOSE ||
-           c->error.type == NGTCP2_CCERR_TYPE_DROP_CONN;
+           c->error.type == NGTCP2_CCERR_TYPE_RETRY || c->error.type == NGTCP2_CCERR_TYPE_DROP_CONN;
 }
 
 static void save_path(struct quic_connection *c)
@@ -431,6 +433,19 @@ static void fill_params(const struct quic_connection *c, const struct quic_initi
     p->retry_scid_present = 1;
 }
 
+/* What a client remembers when it sends early data on its next connection: none of it may be less
+ * then (RFC 9000 section 7.4.1). */
+#define PROMISED_BYTES 96
+
+static struct slice promised_text(const ngtcp2_transport_params *p, char text[PROMISED_BYTES])
+{
+    int n = snprintf(text, PROMISED_BYTES, "h3 %llu %llu %llu",
+                     (unsigned long long)p->initial_max_streams_bidi,
+                     (unsigned long long)p->initial_max_stream_data_bidi_remote,
+                     (unsigned long long)p->initial_max_data);
+    return slice_of(text, (size_t)n);
+}
+
 static bool open_connection(struct quic_connection *c, const struct quic_initial *i,
                             const struct udp_path *from)
 {
@@ -444,7 +459,9 @@ static bool open_connection(struct quic_connection *c, const struct quic_initial
     if (ngtcp2_conn_server_new(&c->conn, &i->header.scid, &id, &path, i->header.version, &callbacks,
                                &settings, &params, NULL, c) != 0)
         return false;
-    if (!quic_tls_accept(&c->tls, c->conn, c->endpoint->ops->select, c->client.peer.listener))
+    char promised[PROMISED_BYTES];
+    if (!quic_tls_accept(&c->tls, c->conn, c->endpoint->ops->select, c->client.peer.listener,
+                         promised_text(&params, promised)))
         return false;
     c->client.peer.tls = &c->tls.hello;
     quic_ids_add(&c->quic->ids, slice_of((char *)id.data, id.datalen), c, &c->ids);

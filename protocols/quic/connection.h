@@ -116,6 +116,8 @@ void quic_answer_unknown(struct quic_endpoint *e, struct slice id, const struct 
 /* Says in one packet, without a connection, that there will be none. */
 void quic_refuse(struct quic_endpoint *e, const ngtcp2_pkt_hd *header, const struct udp_path *path,
                  uint64_t code);
+/* Has the client prove its address, and begin again. */
+void quic_send_retry(struct quic_endpoint *e, const ngtcp2_pkt_hd *h, const struct udp_path *path);
 void quic_reset_token(const struct quic_node *n, const ngtcp2_cid *id, uint8_t *out);
 /* For the client's next connection. */
 void quic_submit_token(struct quic_connection *c);

@@ -58,6 +58,8 @@ static void receive_first(struct quic_endpoint *e, const struct udp_path *path, 
     struct quic_connection *c = open ? quic_connection_new(e, &i, path) : NULL;
     if (c) {
         quic_connection_receive(c, path, ecn, packet);
+        /* The hello's beginning was not in it: the client is to send it all again. */
+        if (c->error.type == NGTCP2_CCERR_TYPE_RETRY) quic_send_retry(e, &i.header, path);
     } else {
         drop(DROP_REFUSED);
         quic_refuse(e, &i.header, path, NGTCP2_CONNECTION_REFUSED);

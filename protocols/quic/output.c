@@ -60,7 +60,9 @@ static int set_error(struct quic_connection *c, int code)
 static int next_piece(struct quic_connection *c, struct h3_piece *p)
 {
     *p = (struct h3_piece){ .stream = -1 };
-    if (!h3_session_started(&c->h3) || ngtcp2_conn_get_max_data_left(c->conn) == 0) return 0;
+    if (!h3_session_started(&c->h3)) return 0;
+    c->h3.blocked = ngtcp2_conn_get_max_data_left(c->conn) == 0;
+    if (c->h3.blocked) return 0;
     return set_error(c, h3_session_next(&c->h3, p));
 }
 

@@ -8,10 +8,6 @@
 #include "edge/base/check.h"
 #include "edge/io/tls_context.h"
 
-/* What a client remembers of a connection when it sends early data on the next one: to be another
- * when we come to allow less than before (RFC 9001 section 4.6.1). */
-static const uint8_t remembered[] = "verge h3 1";
-
 static SSL_CTX *settings;
 
 static ngtcp2_conn *connection_of(ngtcp2_crypto_conn_ref *ref)
@@ -26,7 +22,8 @@ static void make_settings(void)
     CHECK(ngtcp2_crypto_boringssl_configure_server_context(settings) == 0);
 }
 
-bool quic_tls_accept(struct quic_tls *t, ngtcp2_conn *conn, tls_select select, const void *user)
+bool quic_tls_accept(struct quic_tls *t, ngtcp2_conn *conn, tls_select select, const void *user,
+                     struct slice promised)
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, make_settings);
@@ -41,7 +38,7 @@ bool quic_tls_accept(struct quic_tls *t, ngtcp2_conn *conn, tls_select select, c
     SSL_set_accept_state(ssl);
     SSL_set_shed_handshake_config(ssl, 1);
     ngtcp2_conn_set_tls_native_handle(conn, ssl);
-    return SSL_set_quic_early_data_context(ssl, remembered, sizeof remembered);
+    return SSL_set_quic_early_data_context(ssl, (const uint8_t *)promised.p, promised.n);
 }
 
 bool quic_tls_resumed(const struct quic_tls *t)

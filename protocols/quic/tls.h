@@ -16,8 +16,10 @@ struct quic_tls {
 };
 
 /* The server's side of a handshake, for conn, which it is installed in. t must not move; select is
- * called as for TCP. False when memory is out. */
-bool quic_tls_accept(struct quic_tls *t, ngtcp2_conn *conn, tls_select select, const void *user);
+ * called as for TCP. promised is what clients may count on in early data, as text: where it is
+ * another than when their session began, theirs is refused. False when memory is out. */
+bool quic_tls_accept(struct quic_tls *t, ngtcp2_conn *conn, tls_select select, const void *user,
+                     struct slice promised);
 /* The session was resumed, not made anew. */
 bool quic_tls_resumed(const struct quic_tls *t);
 void quic_tls_free(struct quic_tls *t);

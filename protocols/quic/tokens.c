@@ -64,7 +64,7 @@ void quic_refuse(struct quic_endpoint *e, const ngtcp2_pkt_hd *h, const struct u
 
 /* ---- tokens ---- */
 
-static void send_retry(struct quic_endpoint *e, const ngtcp2_pkt_hd *h, const struct udp_path *path)
+void quic_send_retry(struct quic_endpoint *e, const ngtcp2_pkt_hd *h, const struct udp_path *path)
 {
     const struct quic_node *node = e->quic->node;
     uint8_t token[NGTCP2_CRYPTO_MAX_RETRY_TOKENLEN2], packet[PACKET_BYTES];
@@ -132,7 +132,7 @@ bool quic_judge_initial(struct quic_endpoint *e, struct quic_initial *i,
     if (i->token != NGTCP2_TOKEN_TYPE_UNKNOWN || !busy)
         return i->token == NGTCP2_TOKEN_TYPE_RETRY ||
                i->header.dcid.datalen >= NGTCP2_MIN_INITIAL_DCIDLEN;
-    send_retry(e, &i->header, path);
+    quic_send_retry(e, &i->header, path);
     return false;
 }
 

@@ -9,9 +9,9 @@ import pytest
 from harness import CLOSE, DEADLINE_S, H2Connection, Reply, Truncated, eventually, fresh, pattern
 from harness.h3 import (CANCEL_PUSH, CLOSED_CRITICAL_STREAM, CONTROL, DATA, EARLY, EXCESSIVE_LOAD, FRAME_ERROR,
                         FRAME_UNEXPECTED, GOAWAY, HEADERS, ID_ERROR, MAX_PUSH_ID, MESSAGE_ERROR, MISSING_SETTINGS,
-                        NO_ERROR, PUSH, QPACK_DECODER, QPACK_ENCODER, REQUEST_REJECTED, RESUMED, SETTINGS,
-                        SETTINGS_ERROR, STREAM_CREATION_ERROR, frame, headers, varint)
-from harness.malformed import GET, MALFORMED, POST, TRAILERS, is_refused, whole_requests
+                        NO_ERROR, PRIORITY_UPDATE, PUSH, QPACK_DECODER, QPACK_ENCODER, REQUEST_REJECTED, RESUMED,
+                        SETTINGS, SETTINGS_ERROR, STREAM_CREATION_ERROR, frame, headers, varint)
+from harness.malformed import GET, LENGTHS, MALFORMED, POST, TRAILERS, is_refused, whole_requests
 from harness.qpack import encode, integer
 
 MEGABYTE = 1 << 20
@@ -63,7 +63,7 @@ def test_a_field_that_is_none_is_refused_or_left_out(origin, connection, name):
         assert is_refused(got, MESSAGE_ERROR) and origin.count() == 0
 
 
-@pytest.mark.parametrize("name", [name for name in MALFORMED if name not in LEFT_OUT + ("a length and no body",)])
+@pytest.mark.parametrize("name", [name for name in MALFORMED if name not in LEFT_OUT])
 def test_a_malformed_request_is_an_error_of_its_stream(origin, connection, name):
     origin.on("/", Reply(body=b"x"))
     assert is_refused(outcome(connection.open_raw(headers(MALFORMED[name]))), MESSAGE_ERROR)
@@ -78,6 +78,26 @@ def test_malformed_trailers_make_no_whole_request(origin, connection, name):
     assert is_refused(outcome(stream), MESSAGE_ERROR)
     assert get(connection) == ("response", 200)
     assert [request.method for request in whole_requests(origin)] == ["GET"]
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_a_body_that_is_not_as_long_as_it_says_is_never_a_whole_request(origin, connection, name):
+    origin.on("/", lambda exchange: exchange.reply(Reply(body=exchange.read_body())))
+    stream = connection.open_raw(headers(POST + LENGTHS[name]) + frame(DATA, b"abcde"))
+    assert is_refused(outcome(stream), MESSAGE_ERROR)
+    assert get(connection) == ("response", 200)
+    assert [request.method for request in whole_requests(origin)] == ["GET"]
+
+
+@pytest.mark.parametrize("cut", range(1, 9))
+def test_a_priority_in_pieces(origin, verge, connection, cut):
+    """The library's control stream is cut where it changes its state."""
+    origin.on("/", Reply(body=b"x"))
+    update = frame(PRIORITY_UPDATE, varint(0) + b"u=1")
+    connection.tell("data", connection.control, 0, update[:cut])
+    assert get(connection) == ("response", 200)  # the node has seen the first piece
+    connection.tell("data", connection.control, 0, update[cut:])
+    assert get(connection) == ("response", 200)
 
 
 def test_a_request_without_its_end_is_none(origin, connection):
@@ -358,6 +378,14 @@ def test_a_flood_ends_its_connection(origin, start, attack):
     assert closed(connection) == ("application", EXCESSIVE_LOAD)
     assert node.metric("verge_floods_total") == 1 and origin.count() <= 1200
     assert node.client.get("/other").status == 404
+
+
+def test_a_flood_of_priorities_ends_its_connection(verge, connection):
+    update = frame(PRIORITY_UPDATE, varint(0) + b"u=1") * 100
+    flood(connection, lambda connection: connection.tell("data", connection.control, 0, update), 500)
+    assert closed(connection) == ("application", EXCESSIVE_LOAD)
+    assert verge.metric("verge_floods_total") == 1
+    assert verge.client.get("/").status == 404
 
 
 FRAMES = {
