@@ -35,14 +35,6 @@ void h2_send_continue(struct h2_stream *st)
     interim(&st->x, &response);
 }
 
-/* The length as the client is told it: LENGTH_NONE where it is not. */
-static int64_t told_length(const struct exchange *x, const struct response *r, bool has_body)
-{
-    if (!status_has_body(x->request.method, r->status))
-        return r->status >= 200 && r->status != 204 ? r->length : LENGTH_NONE;
-    return r->length >= 0 || has_body ? r->length : 0;
-}
-
 static nghttp2_ssize read_response(nghttp2_session *session, int32_t id, uint8_t *to, size_t room,
                                    uint32_t *flags, nghttp2_data_source *source, void *user)
 {
@@ -83,7 +75,7 @@ static void respond(struct exchange *x, const struct response *r, struct body *b
     struct h2_stream *st = container_of(x, struct h2_stream, x);
     struct h2_server *s = st->server;
     CHECK(!st->answering && !st->ended);
-    int64_t length = told_length(x, r, body != NULL);
+    int64_t length = pseudo_length(x->request.method, r, body != NULL);
     struct fields f = pseudo_response(&x->arena, r, length);
     st->answering = true;
     st->continue_owed = false;

@@ -51,18 +51,12 @@ static void on_ready(struct body *b)
     s->session->transport->wake(s->session);
 }
 
-/* What Content-Length says; negative: nothing. */
-static int64_t told_length(const struct exchange *x, const struct response *r, bool has_body)
-{
-    if (status_has_body(x->request.method, r->status)) return has_body ? r->length : 0;
-    return r->status >= 200 && r->status != 204 ? r->length : LENGTH_NONE;
-}
-
 static int submit(struct h3_stream *s, const struct response *r)
 {
     static const nghttp3_data_reader reader = { h3_read_response };
     struct arena *a = &s->x.arena;
-    struct fields f = pseudo_response(a, r, told_length(&s->x, r, s->body != NULL));
+    int64_t length = pseudo_length(s->x.request.method, r, s->body != NULL);
+    struct fields f = pseudo_response(a, r, length);
     return nghttp3_conn_submit_response(s->session->http, s->id, as_pairs(a, &f), f.n,
                                         s->body ? &reader : NULL);
 }

@@ -212,6 +212,12 @@ int pseudo_finish_trailers(struct pseudo *p)
 
 /* ---- responses ---- */
 
+int64_t pseudo_length(enum method m, const struct response *r, bool has_body)
+{
+    if (status_has_body(m, r->status)) return has_body || r->length >= 0 ? r->length : 0;
+    return r->status >= 200 && r->status != 204 ? r->length : LENGTH_NONE;
+}
+
 /* Only field.def's names and ours come with capitals; an origin's may. */
 static struct slice lower_name(struct arena *a, const struct field *f)
 {

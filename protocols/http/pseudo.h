@@ -2,8 +2,10 @@
  * without a wire format (RFC 9113 section 8, RFC 9114 section 4).
  *
  * The libraries below decode, and refuse what is no field at all: names with upper case or other
- * than token characters, values with control characters, fields of one connection. What the fields
- * mean together is checked here, once for both. A pseudo lives as long as one field section is
+ * than token characters, values with control characters, fields of one connection. (nghttp3
+ * leaves out, without a word, regular fields with characters that no field may have; the rest of
+ * the request goes on. nghttp2 tells.) What the fields mean together is checked here, once for
+ * both. A pseudo lives as long as one field section is
  * read; what it gathers is in the arena. One thread. */
 #ifndef VERGE_PROTOCOLS_HTTP_PSEUDO_H
 #define VERGE_PROTOCOLS_HTTP_PSEUDO_H
@@ -42,6 +44,9 @@ int pseudo_finish(struct pseudo *p, bool ended);
 /* The same for trailers, whose fields are in p->request.fields. */
 int pseudo_finish_trailers(struct pseudo *p);
 
+/* The length that a response tells, of a representation or of nothing: LENGTH_NONE or
+ * LENGTH_UNKNOWN where it tells none. has_body: one is at hand. */
+int64_t pseudo_length(enum method m, const struct response *r, bool has_body);
 /* A response's head, names in lower case and :status first; length as it is told, negative where it
  * is not. The list and what is not in the response itself is in the arena. */
 struct fields pseudo_response(struct arena *arena, const struct response *r, int64_t length);

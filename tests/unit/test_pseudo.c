@@ -218,6 +218,31 @@ static void test_response(void **state)
     expect(f.v[1].value, "0");
 }
 
+static void test_told_lengths(void **state)
+{
+    (void)state;
+    static const struct {
+        enum method method;
+        int status;
+        int64_t length;
+        bool has_body;
+        int64_t told;
+    } rows[] = {
+        { METHOD_GET, 200, 5, true, 5 },
+        { METHOD_GET, 200, LENGTH_UNKNOWN, true, LENGTH_UNKNOWN },
+        { METHOD_GET, 200, LENGTH_NONE, false, 0 },
+        { METHOD_HEAD, 200, 5, false, 5 },
+        { METHOD_HEAD, 200, LENGTH_UNKNOWN, false, LENGTH_UNKNOWN },
+        { METHOD_GET, 304, 5, false, 5 },
+        { METHOD_GET, 204, 0, false, LENGTH_NONE },
+        { METHOD_GET, 103, 0, false, LENGTH_NONE },
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct response r = { .status = rows[i].status, .length = rows[i].length };
+        assert_int_equal(pseudo_length(rows[i].method, &r, rows[i].has_body), rows[i].told);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -225,7 +250,7 @@ int main(void)
         cmocka_unit_test(test_other_forms), cmocka_unit_test(test_cookie_crumbs_are_joined),
         cmocka_unit_test(test_lengths),     cmocka_unit_test(test_expectations),
         cmocka_unit_test(test_limits),      cmocka_unit_test(test_trailers),
-        cmocka_unit_test(test_response),
+        cmocka_unit_test(test_response),    cmocka_unit_test(test_told_lengths),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
