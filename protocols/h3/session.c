@@ -401,14 +401,11 @@ int h3_session_start(struct h3_session *s)
     settings.max_field_section_size = s->client->service->limits->head_bytes;
     settings.qpack_max_dtable_capacity = QPACK_TABLE_BYTES;
     settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
-<<<<<<< Updated upstream
-    settings.qpack_encoder_max_dtable_capacity = 0;
+    settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
 #if NGHTTP3_VERSION_NUM >= 0x010c00
     settings.glitch_ratelim_burst = s->client->service->limits->wasted_frames;
     settings.glitch_ratelim_rate = (settings.glitch_ratelim_burst + 9) / 10;
 #endif
-    == == == = settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
->>>>>>> Stashed changes
     int rc = nghttp3_conn_server_new(&s->http, &callbacks, &settings, NULL, s);
     return rc ? code_of(rc) : bind_streams(s);
 }
