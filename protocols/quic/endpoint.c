@@ -90,10 +90,11 @@ static void hand_over(struct quic_endpoint *e, struct quic_worker *to, const str
     memcpy(h->bytes, packet.p, packet.n);
     atomic_fetch_add_explicit(&to->inbox_count, 1, memory_order_relaxed);
     metric_add(METRIC_QUIC_HANDED_OVER, 1);
+    /* Whoever finds the list empty also takes over the note, from the worker that emptied it. */
     struct handed *head = atomic_load_explicit(&to->inbox, memory_order_relaxed);
     do {
         h->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&to->inbox, &head, h, memory_order_release,
+    } while (!atomic_compare_exchange_weak_explicit(&to->inbox, &head, h, memory_order_acq_rel,
                                                     memory_order_relaxed));
     if (!head) worker_post(to->worker, &to->inbox_note);
 }
@@ -101,7 +102,7 @@ static void hand_over(struct quic_endpoint *e, struct quic_worker *to, const str
 /* In the order in which they were handed over. */
 static struct handed *take_inbox(struct quic_worker *q)
 {
-    struct handed *h = atomic_exchange_explicit(&q->inbox, NULL, memory_order_acquire);
+    struct handed *h = atomic_exchange_explicit(&q->inbox, NULL, memory_order_acq_rel);
     struct handed *in_order = NULL;
     while (h) {
         struct handed *next = h->next;
