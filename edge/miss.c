@@ -178,6 +178,7 @@ static void prepare(struct miss *m, const struct miss_order *order)
     if (!order->background) return;
     fields_remove(&m->request.fields, FIELD_CACHE_CONTROL);
     fields_remove(&m->request.fields, FIELD_PRAGMA);
+    fields_remove(&m->request.fields, FIELD_EARLY_DATA);
 }
 
 void miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch)

@@ -256,11 +256,12 @@ static void refresh(struct serve *s, struct lookup_result *found)
     miss_start(s->edge, &order, NULL);
 }
 
-/* Not to be fetched for all: not at all, or not all of it, or a response that is no GET's. */
+/* Not to be fetched for all: not at all, or not all of it, or a response that is no GET's, or one
+ * that may be 425 for this client alone. */
 static bool is_special(const struct request *req)
 {
     return req->method == METHOD_HEAD || policy_only_if_cached(req) ||
-           fields_has(&req->fields, FIELD_RANGE);
+           fields_has(&req->fields, FIELD_RANGE) || fields_has(&req->fields, FIELD_EARLY_DATA);
 }
 
 static void serve_special(struct serve *s);

@@ -102,6 +102,7 @@ static void begin(struct h2_stream *st, bool ended)
 static void reject(struct h2_stream *st, int error)
 {
     st->begun = true;
+    st->server->requests++;
     st->x.request = (struct request){ .length = LENGTH_NONE, .version = HTTP_2 };
     st->x.handler->reject(&st->x, error);
 }
@@ -250,7 +251,8 @@ static void on_timer(struct timer *t)
         st->in_error = -E_BODY_TIMEOUT;
         wake(st);
     }
-    if (st->answering && !st->ended && !h2_client_keeps_up(st)) {
+    bool just_answered = timer_armed(&st->timer);
+    if (st->answering && !st->ended && !just_answered && !h2_client_keeps_up(st)) {
         h2_stream_reset(st, NGHTTP2_CANCEL);
         h2_stream_end(st, -E_CLIENT_SLOW);
     }

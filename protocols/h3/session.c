@@ -94,7 +94,7 @@ static void on_timer(struct timer *t)
     }
     if (s->in_waiting && h3_now_ms(s) - s->pace_in.began_ms >= h3_limits(s)->body_timeout_ms)
         h3_fail_request_body(s, -E_BODY_TIMEOUT);
-    if (!s->answering) return;
+    if (!s->answering || timer_armed(&s->timer)) return; /* armed: it has just been answered */
     if (h3_client_keeps_up(s))
         h3_watch_client(s);
     else
@@ -347,7 +347,10 @@ static int on_stream_close(nghttp3_conn *http, int64_t id, uint64_t code, void *
     }
     s->closed = true;
     timer_cancel(&s->timer);
-    if (s->begun && !s->ended) h3_stream_end(s, -E_CLIENT_GONE);
+    if (s->begun && !s->ended) {
+        h3_session_waste(h, FLOOD_RESET); /* of a STOP_SENDING ngtcp2 may tell no more than this */
+        h3_stream_end(s, -E_CLIENT_GONE);
+    }
     if (!s->begun || s->idle) stream_free(s);
     return 0;
 }
@@ -566,6 +569,7 @@ void h3_session_streams(struct h3_session *s, uint64_t in_all)
 int h3_session_closed(struct h3_session *s, int64_t id, uint64_t code)
 {
     int rc = nghttp3_conn_close_stream(s->http, id, code ? code : NGHTTP3_H3_NO_ERROR);
+    if (s->flooded) return NGHTTP3_H3_EXCESSIVE_LOAD;
     if (rc != NGHTTP3_ERR_STREAM_NOT_FOUND) return code_of(rc);
     if (is_request(id)) s->transport->released(s); /* one on which nothing came */
     return h3_session_waste(s, FLOOD_EMPTY) ? 0 : NGHTTP3_H3_EXCESSIVE_LOAD;

@@ -180,13 +180,6 @@ static int on_stream_reset(ngtcp2_conn *conn, int64_t id, uint64_t final_size, u
     return judge(c, h3_session_reset(&c->h3, id));
 }
 
-static int on_stop_sending(ngtcp2_conn *conn, int64_t id, uint64_t code, void *user, void *stream)
-{
-    struct quic_connection *c = user;
-    (void)conn, (void)code, (void)stream;
-    return judge(c, h3_session_stopped(&c->h3, id));
-}
-
 static int on_more_streams(ngtcp2_conn *conn, uint64_t in_all, void *user)
 {
     struct quic_connection *c = user;
@@ -223,7 +216,6 @@ static const ngtcp2_callbacks callbacks = {
     .delete_crypto_aead_ctx = ngtcp2_crypto_delete_crypto_aead_ctx_cb,
     .delete_crypto_cipher_ctx = ngtcp2_crypto_delete_crypto_cipher_ctx_cb,
     .get_path_challenge_data = ngtcp2_crypto_get_path_challenge_data_cb,
-    .stream_stop_sending = on_stop_sending,
     .version_negotiation = ngtcp2_crypto_version_negotiation_cb,
     .recv_tx_key = on_write_key,
 };

@@ -84,7 +84,9 @@ static ngtcp2_ssize make_packet(struct quic_connection *c, char *to, size_t room
         switch (n) {
         case NGTCP2_ERR_WRITE_MORE: break;
         case NGTCP2_ERR_STREAM_DATA_BLOCKED: h3_session_blocked(&c->h3, p.stream); break;
-        case NGTCP2_ERR_STREAM_SHUT_WR:
+        case NGTCP2_ERR_STREAM_SHUT_WR: /* the client has said STOP_SENDING */
+            if (set_error(c, h3_session_stopped(&c->h3, p.stream))) return -1;
+            break;
         case NGTCP2_ERR_STREAM_NOT_FOUND: h3_session_dead(&c->h3, p.stream); break;
         default:
             if (n < 0) ngtcp2_ccerr_set_liberr(&c->error, (int)n, NULL, 0);
@@ -112,7 +114,10 @@ static bool same_way(const struct udp_train *t, const ngtcp2_path *path, uint8_t
 {
     struct udp_address remote = { .bytes = path->remote.addrlen };
     memcpy(&remote.any, path->remote.addr, path->remote.addrlen);
-    return t->ecn == ecn && udp_address_equal(&t->path.remote, &remote);
+    struct udp_address local = { .bytes = path->local.addrlen };
+    memcpy(&local.any, path->local.addr, path->local.addrlen);
+    return t->ecn == ecn && udp_address_equal(&t->path.remote, &remote) &&
+           udp_address_equal(&t->path.local, &local);
 }
 
 /* By the pace that ngtcp2 keeps to: a congestion window and a quarter in a round trip. */
