@@ -3,29 +3,16 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "edge/base/check.h"
 #include "edge/base/list.h"
-#include "edge/base/mem.h"
+#include "edge/io/outbox.h"
 #include "edge/io/tls.h"
 #include "edge/io/worker.h"
 
 #define READ_ON_BYTES (64 * 1024) /* of TLS, at once */
 #define READ_ON_TIMES 4           /* before others have their turn */
-
-struct conn_out {
-    struct span spans[CONN_SPANS];
-    unsigned count;      /* of spans, in order */
-    size_t queued_bytes; /* in spans */
-    struct block *tail;  /* small writes go here; the last span may still grow in it */
-    size_t tail_at;
-    bool sending;
-    unsigned in_flight; /* of spans, while sending */
-    struct iovec iov[CONN_SPANS];
-    struct msghdr message;
-};
 
 static void on_recv(struct op *op, const struct op_result *r);
 static void on_filled(struct op *op, const struct op_result *r);
@@ -132,7 +119,7 @@ static bool try_again(int result)
 /* The alert that tells why the session failed: at once, since what follows would cancel a send. */
 static void send_alert(struct conn *c)
 {
-    if (c->out && c->out->sending) return;
+    if (c->send_op.armed) return;
     struct slice alert = tls_output(c->tls);
     ssize_t n = alert.n ? send(c->fd, alert.p, alert.n, MSG_DONTWAIT | MSG_NOSIGNAL) : 0;
     if (n > 0) tls_sent(c->tls, (size_t)n);
@@ -264,70 +251,30 @@ static void on_filled(struct op *op, const struct op_result *r)
 
 /* ---- sending ---- */
 
-static struct conn_out *out_of(struct conn *c)
+static struct outbox *out_of(struct conn *c)
 {
-    if (c->out) return c->out;
-    c->out = xmalloc(sizeof *c->out);
-    c->out->count = 0;
-    c->out->queued_bytes = 0;
-    c->out->tail = NULL;
-    c->out->sending = false;
+    if (!c->out) c->out = outbox_new();
     return c->out;
-}
-
-static void free_out(struct conn *c)
-{
-    struct conn_out *out = c->out;
-    if (!out) return;
-    for (unsigned i = 0; i < out->count; i++) worker_block_put(c->worker, &out->spans[i].block);
-    worker_block_put(c->worker, &out->tail);
-    free(out);
-    c->out = NULL;
 }
 
 bool conn_has_room(const struct conn *c)
 {
-    return !c->out || (c->out->count + 3 < CONN_SPANS && c->out->queued_bytes < CONN_SEND_BYTES);
+    return !c->out || (c->out->count + 3 < OUTBOX_SPANS && c->out->bytes < CONN_SEND_BYTES);
 }
 
 size_t conn_queued_bytes(const struct conn *c)
 {
-    return (c->out ? c->out->queued_bytes : 0) + (c->tls ? tls_output_bytes(c->tls) : 0);
-}
-
-/* The last span grows if it ends where the new bytes begin and is not being sent: what a send was
- * given may not change under it. */
-static bool extends_last(const struct conn_out *out)
-{
-    if (out->count == 0 || (out->sending && out->count <= out->in_flight)) return false;
-    const struct span *last = &out->spans[out->count - 1];
-    return last->block == out->tail && last->at + last->n == out->tail_at;
+    return (c->out ? c->out->bytes : 0) + (c->tls ? tls_output_bytes(c->tls) : 0);
 }
 
 char *conn_reserve(struct conn *c, size_t n)
 {
-    struct conn_out *out = out_of(c);
-    if (!out->tail || out->tail->size_bytes - out->tail_at < n) {
-        worker_block_put(c->worker, &out->tail);
-        out->tail = n <= WORKER_BLOCK_BYTES ? worker_block(c->worker) : block_new(n);
-        out->tail_at = 0;
-    }
-    if (!out->tail || (out->count == CONN_SPANS && !extends_last(out))) return NULL;
-    return out->tail->data + out->tail_at;
+    return outbox_reserve(out_of(c), c->worker, n);
 }
 
 void conn_commit(struct conn *c, size_t n)
 {
-    if (n == 0) return;
-    struct conn_out *out = c->out;
-    if (extends_last(out)) {
-        out->spans[out->count - 1].n += (uint32_t)n;
-    } else {
-        CHECK(out->count < CONN_SPANS);
-        out->spans[out->count++] = span_of(out->tail, out->tail_at, n);
-    }
-    out->tail_at += n;
-    out->queued_bytes += n;
+    if (n) outbox_commit(c->out, n);
 }
 
 bool conn_write(struct conn *c, struct slice bytes)
@@ -341,42 +288,7 @@ bool conn_write(struct conn *c, struct slice bytes)
 
 void conn_push(struct conn *c, struct span *s)
 {
-    struct conn_out *out = out_of(c);
-    CHECK(out->count < CONN_SPANS);
-    out->queued_bytes += s->n;
-    out->spans[out->count++] = *s;
-    *s = (struct span){ 0 };
-}
-
-static unsigned fill_iov(struct conn_out *out)
-{
-    size_t left = CONN_SEND_BYTES;
-    unsigned n = 0;
-    for (; n < out->count && left; n++) {
-        struct slice bytes = span_slice(&out->spans[n]);
-        if (bytes.n > left) bytes.n = left;
-        out->iov[n] = (struct iovec){ (void *)bytes.p, bytes.n };
-        left -= bytes.n;
-    }
-    return n;
-}
-
-/* Forgets n bytes at the front of the queue. */
-static void drop_front(struct conn *c, size_t n)
-{
-    struct conn_out *out = c->out;
-    unsigned gone = 0;
-    out->queued_bytes -= n;
-    while (gone < out->count && n >= out->spans[gone].n) {
-        n -= out->spans[gone].n;
-        worker_block_put(c->worker, &out->spans[gone++].block);
-    }
-    out->count -= gone;
-    memmove(out->spans, out->spans + gone, out->count * sizeof out->spans[0]);
-    if (n) {
-        out->spans[0].at += (uint32_t)n;
-        out->spans[0].n -= (uint32_t)n;
-    }
+    outbox_push(out_of(c), s);
 }
 
 /* As much as one send takes; nothing while the handshake is under way. A session that fails ends
@@ -388,37 +300,33 @@ static void encrypt(struct conn *c)
         ssize_t n = tls_write(c->tls, span_slice(&c->out->spans[0]), now_ms);
         if (n < 0) shutdown(c->fd, SHUT_RDWR);
         if (n <= 0) return;
-        drop_front(c, (size_t)n);
+        outbox_drop(c->out, c->worker, (size_t)n);
     }
 }
 
 static void flush_tls(struct conn *c)
 {
-    if (c->out && c->out->sending) return;
+    if (c->send_op.armed) return;
     encrypt(c);
     if (tls_output_bytes(c->tls) == 0) return;
-    struct conn_out *out = out_of(c);
-    out->sending = true;
-    out->in_flight = 0; /* what is in flight is no span */
     struct slice bytes = tls_output(c->tls);
     op_send(c->worker, &c->send_op, c->fd, bytes.p, bytes.n);
 }
 
 void conn_flush(struct conn *c)
 {
-    struct conn_out *out = c->out;
+    struct outbox *out = c->out;
     if (c->tls) {
         flush_tls(c);
         return;
     }
-    if (!out || out->sending || out->count == 0) return;
-    out->sending = true;
-    unsigned n = out->in_flight = fill_iov(out);
+    if (!out || c->send_op.armed || out->count == 0) return;
+    unsigned n = outbox_take_pieces(out, CONN_SEND_BYTES);
     if (n == 1) {
-        op_send(c->worker, &c->send_op, c->fd, out->iov[0].iov_base, out->iov[0].iov_len);
+        op_send(c->worker, &c->send_op, c->fd, out->pieces[0].iov_base, out->pieces[0].iov_len);
         return;
     }
-    out->message = (struct msghdr){ .msg_iov = out->iov, .msg_iovlen = n };
+    out->message = (struct msghdr){ .msg_iov = out->pieces, .msg_iovlen = n };
     op_sendmsg(c->worker, &c->send_op, c->fd, &out->message);
 }
 
@@ -433,12 +341,12 @@ static void sent(struct conn *c, size_t n)
     if (c->tls)
         tls_sent(c->tls, n);
     else
-        drop_front(c, n);
+        outbox_drop(c->out, c->worker, n);
 }
 
 static void all_sent(struct conn *c)
 {
-    free_out(c);
+    outbox_free(&c->out, c->worker);
     if (c->end_owed) shutdown(c->fd, SHUT_WR);
     c->end_owed = false;
     c->ops->drained(c);
@@ -447,7 +355,7 @@ static void all_sent(struct conn *c)
 static void on_send(struct op *op, const struct op_result *r)
 {
     struct conn *c = container_of(op, struct conn, send_op);
-    c->out->sending = false;
+    if (c->out) c->out->in_flight = 0;
     if (r->result > 0)
         sent(c, (size_t)r->result);
     else if (r->result != -EINTR && r->result != -EAGAIN)
@@ -496,7 +404,7 @@ int conn_take_fd(struct conn *c)
 void conn_close(struct conn *c)
 {
     CHECK(!c->recv_op.armed && !c->send_op.armed);
-    free_out(c);
+    outbox_free(&c->out, c->worker);
     tls_free(&c->tls);
     if (c->fd >= 0) close(c->fd);
     c->fd = -1;

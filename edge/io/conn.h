@@ -12,10 +12,9 @@
 #include "edge/io/op.h"
 
 #define CONN_SEND_BYTES (256 * 1024)
-#define CONN_SPANS      16 /* queued for sending */
 
 struct conn;
-struct conn_out;
+struct outbox;
 struct tls;
 
 struct conn_ops {
@@ -36,8 +35,8 @@ struct conn {
     struct scope *scope;
     const struct conn_ops *ops;
     struct op recv_op, send_op;
-    struct conn_out *out; /* while there is something to send */
-    struct tls *tls;      /* NULL: bytes go as they are */
+    struct outbox *out; /* while there is something to send */
+    struct tls *tls;    /* NULL: bytes go as they are */
     int fd;
     bool reading;    /* bytes are wanted as they come */
     bool multishot;  /* read until told otherwise, or once */

@@ -18,6 +18,7 @@
 #include "edge/base/check.h"
 #include "edge/base/list.h"
 #include "edge/io/conn.h"
+#include "edge/io/outbox.h"
 #include "edge/io/worker.h"
 
 #define DEADLINE_S 60
@@ -686,10 +687,10 @@ static void fill_with_spans(void)
 {
     unsigned n = 0;
     for (; conn_has_room(&t.conn); n++) queue_span(10);
-    CHECK(n == CONN_SPANS - 3); /* room stays for what goes around a span */
-    for (; n < CONN_SPANS; n++) queue_span(10);
+    CHECK(n == OUTBOX_SPANS - 3); /* room stays for what goes around a span */
+    for (; n < OUTBOX_SPANS; n++) queue_span(10);
     CHECK(!conn_reserve(&t.conn, 1) && !conn_write(&t.conn, SLICE("x")));
-    CHECK(conn_queued_bytes(&t.conn) == (size_t)CONN_SPANS * 10);
+    CHECK(conn_queued_bytes(&t.conn) == (size_t)OUTBOX_SPANS * 10);
     conn_flush(&t.conn);
     CHECK(!conn_reserve(&t.conn, 1)); /* while it is in flight, too */
 }
@@ -705,7 +706,7 @@ static void test_a_full_queue_takes_no_more(void **state)
 /* The last span grows to the end of its block, and no further. */
 static void fill_with_writes(void)
 {
-    for (unsigned i = 0; i < CONN_SPANS - 1; i++) queue_span(10);
+    for (unsigned i = 0; i < OUTBOX_SPANS - 1; i++) queue_span(10);
     size_t before = t.queued_bytes, n = 1000;
     while (conn_write(&t.conn, slice_of(text + t.queued_bytes, n))) t.queued_bytes += n;
     CHECK(t.queued_bytes - before == WORKER_BLOCK_BYTES / n * n);
