@@ -2,6 +2,7 @@
  * protocols/h3/ only; session.h is the interface.
  *
  * session.c    the streams together, and nghttp3's view of them
+ * stream.c     one of them: its life, and how it ends
  * request.c    the head, field by field; the request's body as something that can be pulled
  * response.c   the head as fields; the body pulled and held until it is acknowledged; the end
  *
@@ -68,7 +69,12 @@ static inline const struct http_limits *h3_limits(const struct h3_stream *s)
     return s->session->client->service->limits;
 }
 
-/* ---- session.c ---- */
+/* ---- stream.c ---- */
+
+/* In the session's list, with its timer running until its head is there. */
+struct h3_stream *h3_stream_new(struct h3_session *session, int64_t id);
+/* QUIC is done with it, and its exchange, if it had one, is idle. */
+void h3_stream_free(struct h3_stream *s);
 
 /* The exchange is over: 0, or why it ended otherwise than planned. The stream stays until QUIC is
  * done with it. */
