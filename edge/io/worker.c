@@ -17,6 +17,7 @@
 #include "edge/base/log.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
+#include "edge/base/pool.h"
 
 #define SUBMISSIONS    4096
 #define COMPLETIONS    16384
@@ -328,6 +329,7 @@ static void *thread_main(void *arg)
         close_all(w);
     }
     arena_free_spare();
+    pool_free_spare();
     metrics_detach();
     return NULL;
 }

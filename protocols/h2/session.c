@@ -2,6 +2,7 @@
  * first when nghttp2 has done, the loop the second. */
 #include "edge/base/check.h"
 #include "edge/base/error.h"
+#include "edge/base/pool.h"
 #include "protocols/h2/connection.h"
 
 #define CONTINUATIONS 8   /* of one head (CVE-2024-27316) */
@@ -183,6 +184,7 @@ static int send_data(nghttp2_session *session, nghttp2_frame *frame, const uint8
 
 /* ---- the session ---- */
 
+static nghttp2_mem memory = POOL_MEMORY;
 static nghttp2_session_callbacks *callbacks;
 static nghttp2_option *options;
 
@@ -212,7 +214,7 @@ __attribute__((constructor)) static void prepare_library(void)
 bool h2_session_open(struct h2_server *s)
 {
     const struct http_limits *limits = h2_limits(s);
-    if (nghttp2_session_server_new2(&s->session, callbacks, s, options)) return false;
+    if (nghttp2_session_server_new3(&s->session, callbacks, s, options, &memory)) return false;
     nghttp2_settings_entry settings[] = {
         { NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, limits->streams },
         { NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, (uint32_t)limits->stream_window_bytes },

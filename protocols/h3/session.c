@@ -3,6 +3,7 @@
 #include "edge/base/check.h"
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
+#include "edge/base/pool.h"
 #include "protocols/h3/stream.h"
 
 /* What either side may keep of the fields it repeats, and how many requests may wait for a piece of
@@ -202,6 +203,8 @@ static int bind_streams(struct h3_session *s)
     return code_of(rc);
 }
 
+static const nghttp3_mem memory = POOL_MEMORY;
+
 int h3_session_start(struct h3_session *s)
 {
     nghttp3_settings settings;
@@ -214,7 +217,7 @@ int h3_session_start(struct h3_session *s)
     settings.glitch_ratelim_burst = s->client->service->limits->wasted_frames;
     settings.glitch_ratelim_rate = (settings.glitch_ratelim_burst + 9) / 10;
 #endif
-    int rc = nghttp3_conn_server_new(&s->http, &callbacks, &settings, NULL, s);
+    int rc = nghttp3_conn_server_new(&s->http, &callbacks, &settings, &memory, s);
     return rc ? code_of(rc) : bind_streams(s);
 }
 

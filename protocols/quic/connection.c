@@ -6,6 +6,7 @@
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
+#include "edge/base/pool.h"
 
 /* Packets up to the size that Ethernet carries, with the longer of the two IP headers. */
 #define PACKET_BYTES_MAX (1500 - 48)
@@ -438,6 +439,8 @@ static struct slice promised_text(const ngtcp2_transport_params *p, char text[PR
     return slice_of(text, (size_t)n);
 }
 
+static const ngtcp2_mem memory = POOL_MEMORY;
+
 static bool open_connection(struct quic_connection *c, const struct quic_initial *i,
                             const struct udp_path *from)
 {
@@ -449,7 +452,7 @@ static bool open_connection(struct quic_connection *c, const struct quic_initial
     fill_settings(c, i, &settings);
     fill_params(c, i, &id, &params);
     if (ngtcp2_conn_server_new(&c->conn, &i->header.scid, &id, &path, i->header.version, &callbacks,
-                               &settings, &params, NULL, c) != 0)
+                               &settings, &params, &memory, c) != 0)
         return false;
     char promised[PROMISED_BYTES];
     if (!quic_tls_accept(&c->tls, c->conn, c->endpoint->ops->select, c->client.peer.listener,
