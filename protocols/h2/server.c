@@ -8,8 +8,8 @@
 #include "protocols/h2/connection.h"
 
 /* Queued here, and in the kernel: what is urgent waits behind no more than both. */
-#define OUTPUT_MAX       (64 * 1024)
-#define UNSENT_MAX       (256 * 1024)
+#define OUTPUT_MAX       (256 * 1024)
+#define UNSENT_MAX       (128 * 1024)
 #define FRAMES_MAX       1000 /* waiting to be sent before nothing more is read */
 #define LINGER_MS        2000 /* for the client to read our last bytes, as in HTTP/1.1 */
 #define LINGER_BYTES_MAX (1024 * 1024)
