@@ -6,9 +6,10 @@
 #include "edge/base/pool.h"
 #include "protocols/h3/stream.h"
 
-/* What either side may keep of the fields it repeats, and how many requests may wait for a piece of
- * that: it makes a browser's requests a third as large and ours lose what every response has (date,
- * via, cache-status), and it costs a connection at most this, twice. */
+/* What clients may keep of the fields they repeat, and how many requests may wait for a piece of
+ * that: browsers make their requests a third as large by it, and it costs a connection at most
+ * this. Our own responses do without: it would have to be kept in step with what each client has,
+ * and a response would wait for a packet that is lost on another stream. */
 #define QPACK_TABLE_BYTES     4096
 #define QPACK_BLOCKED_STREAMS 16
 
@@ -212,7 +213,7 @@ int h3_session_start(struct h3_session *s)
     settings.max_field_section_size = s->client->service->limits->head_bytes;
     settings.qpack_max_dtable_capacity = QPACK_TABLE_BYTES;
     settings.qpack_blocked_streams = QPACK_BLOCKED_STREAMS;
-    settings.qpack_encoder_max_dtable_capacity = QPACK_TABLE_BYTES;
+    settings.qpack_encoder_max_dtable_capacity = 0;
 #if NGHTTP3_VERSION_NUM >= 0x010c00
     settings.glitch_ratelim_burst = s->client->service->limits->wasted_frames;
     settings.glitch_ratelim_rate = (settings.glitch_ratelim_burst + 9) / 10;
