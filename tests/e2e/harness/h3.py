@@ -304,7 +304,8 @@ class H3Connection(Multiplexed):
             piece = view[taken:taken + 65536]
             stream.send(frame(DATA, bytes(piece)))
             taken += len(piece)
-        return taken
+        # An answer that needs no more of the request is no failure of it.
+        return len(view) if stream.stopped == NO_ERROR else taken
 
     def send_end(self, stream, trailers):
         stream.send(headers(trailers) if trailers else b"", True)
