@@ -8,9 +8,9 @@
 #include <stdlib.h>
 
 #include "edge/base/check.h"
-#include "edge/base/error.h"
 #include "edge/base/list.h"
 #include "protocols/h3/session.h"
+#include "tests/fuzz/scripted_edge.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -109,131 +109,7 @@ static void acknowledge(struct h3_session *s, int64_t id)
     judge(h3_session_acked(s, id, n));
 }
 
-/* ---- an edge that answers with what the path says ---- */
-
-struct answer {
-    struct body body;
-    struct exchange *x;
-    struct note wake;
-    const char *script; /* 'd' data, 'w' wait, 'f' failure, else the end */
-    bool waiting, reading;
-};
-
-static unsigned begun, ended;
-
-static void on_wake(struct note *n)
-{
-    struct answer *a = container_of(n, struct answer, wake);
-    struct exchange *x = a->x;
-    if (a->waiting) {
-        a->waiting = false;
-        a->body.ready(&a->body);
-    }
-    scope_leave(&x->scope);
-}
-
-static enum body_result pull(struct body *b, struct span *out)
-{
-    struct answer *a = container_of(b, struct answer, body);
-    switch (*a->script) {
-    case 'd': {
-        struct block *block = block_new(3000);
-        memset(block->data, 'x', 3000);
-        *out = span_of(block, 0, 3000);
-        block_release(block);
-        a->script++;
-        return BODY_DATA;
-    }
-    case 'w':
-        a->script++;
-        a->waiting = true;
-        scope_enter(&a->x->scope);
-        worker_defer(a->x->worker, &a->wake);
-        return BODY_WAIT;
-    case 'f': b->error = -E_ORIGIN_RESET; return BODY_FAIL;
-    default: return BODY_END;
-    }
-}
-
-static void close_body(struct body *b)
-{
-    container_of(b, struct answer, body)->waiting = false;
-}
-
-static const struct body_ops answer_ops = { pull, close_body };
-
-static void read_request(struct body *b)
-{
-    struct answer *a = b->puller;
-    struct span piece;
-    enum body_result r;
-    while (a->reading && (r = body_pull(b, &piece)) != BODY_WAIT) {
-        if (r == BODY_DATA)
-            span_release(&piece);
-        else
-            a->reading = false;
-    }
-}
-
-static void begin(struct exchange *x)
-{
-    struct answer *a = arena_new(&x->arena, struct answer);
-    begun++;
-    x->edge = a;
-    a->x = x;
-    a->body.ops = &answer_ops;
-    a->wake.run = on_wake;
-    a->script = arena_copy(&x->arena, slice_skip(x->request.target, x->request.target.n > 0)).p;
-    a->reading = x->request_body;
-    if (x->request_body) {
-        x->request_body->ready = read_request;
-        x->request_body->puller = a;
-        read_request(x->request_body);
-    }
-    if (*a->script == 'a') {
-        x->ops->abort(x, -E_ORIGIN_RESET);
-    } else {
-        struct response r = { .status = *a->script == 'n' ? 304 : 200, .length = LENGTH_UNKNOWN };
-        if (*a->script == 'i') x->ops->interim(x, &(struct response){ .status = 103 });
-        x->ops->respond(x, &r, &a->body);
-    }
-}
-
-static void reject(struct exchange *x, int error)
-{
-    (void)error;
-    begun++;
-    x->ops->respond(x, &(struct response){ .status = 431, .length = LENGTH_NONE }, NULL);
-}
-
-static void end(struct exchange *x)
-{
-    struct answer *a = x->edge;
-    ended++;
-    if (a) a->reading = false;
-    if (x->request_body) body_close(&x->request_body);
-}
-
-static const struct exchange_handler handler = { begin, reject, end };
-
 /* ---- a run ---- */
-
-static void run_notes(struct worker *w)
-{
-    while (w->deferred) {
-        struct note *n = w->deferred;
-        w->deferred = n->next;
-        if (!w->deferred) w->deferred_end = &w->deferred;
-        n->run(n);
-    }
-}
-
-static void let_time_pass(struct worker *w, int64_t ms)
-{
-    w->now_us += ms * 1000;
-    wheel_advance(&w->wheel, worker_now_ms(w));
-    run_notes(w);
-}
 
 static void receive(struct h3_session *s, int64_t id, struct slice bytes, bool fin)
 {
@@ -297,29 +173,12 @@ static void play(struct worker *w, struct h3_session *s, struct slice in)
     }
 }
 
-static const struct http_limits limits = { .line_bytes = 256,
-                                           .head_bytes = 2048,
-                                           .field_count = 16,
-                                           .requests_per_connection = 50,
-                                           .streams = 8,
-                                           .stream_window_bytes = 65536,
-                                           .wasted_frames = 40,
-                                           .header_timeout_ms = 1000,
-                                           .idle_timeout_ms = 5000,
-                                           .body_timeout_ms = 2000,
-                                           .send_timeout_ms = 2000 };
-
 static bool idle;
 
 static void on_idle(struct scope *s)
 {
     (void)s;
     idle = true;
-}
-
-static void on_closed(struct http_service *service, const struct peer *peer)
-{
-    (void)service, (void)peer;
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
