@@ -5,11 +5,23 @@
 #ifndef VERGE_IO_NOTE_H
 #define VERGE_IO_NOTE_H
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 struct note {
     struct note *next;
     void (*run)(struct note *n);
 };
+
+/* Where any thread may leave notes for one that takes them all. */
+struct note_list {
+    _Atomic(struct note *) newest;
+};
+
+/* True where the list was empty: whoever takes from it has to be told. */
+bool note_push(struct note_list *list, struct note *n);
+/* All of them, oldest first. */
+struct note *note_take_all(struct note_list *list);
 
 #endif

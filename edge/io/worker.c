@@ -137,31 +137,18 @@ void worker_post(struct worker *to, struct note *n)
         worker_defer(to, n);
         return;
     }
-    struct note *head = atomic_load_explicit(&to->mailbox, memory_order_relaxed);
-    do {
-        n->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&to->mailbox, &head, n, memory_order_release,
-                                                    memory_order_relaxed));
     /* Otherwise somebody rang already and the receiver has not emptied it since. */
     uint64_t one = 1;
-    while (!head && write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) {
+    bool ring = note_push(&to->mailbox, n);
+    while (ring && write(to->bell_fd, &one, sizeof one) < 0 && errno == EINTR) {
     }
 }
 
 static void collect_mail(struct worker *w)
 {
-    struct note *n = atomic_exchange_explicit(&w->mailbox, NULL, memory_order_acquire);
-    struct note *in_order = NULL;
-    while (n) {
-        struct note *next = n->next;
-        n->next = in_order;
-        in_order = n;
-        n = next;
-    }
-    while (in_order) {
-        struct note *next = in_order->next;
-        worker_defer(w, in_order);
-        in_order = next;
+    for (struct note *n = note_take_all(&w->mailbox), *next; n; n = next) {
+        next = n->next;
+        worker_defer(w, n);
     }
 }
 

@@ -44,7 +44,7 @@ struct worker {
     struct io_uring_cqe **seen, *reaped; /* completions of this turn */
 
     struct note *deferred, **deferred_end; /* own worker's */
-    _Atomic(struct note *) mailbox;        /* everybody's, newest first */
+    struct note_list mailbox;              /* everybody's */
     int bell_fd;                           /* eventfd: rings when the mailbox was empty */
     uint64_t bell_value;
     struct op bell_op;

@@ -69,7 +69,7 @@ static void receive_first(struct quic_endpoint *e, const struct udp_path *path, 
 /* ---- packets for another worker ---- */
 
 struct handed {
-    struct handed *next;
+    struct note link;
     struct udp_address bound;
     struct udp_path path;
     uint8_t ecn;
@@ -90,27 +90,7 @@ static void hand_over(struct quic_endpoint *e, struct quic_worker *to, const str
     memcpy(h->bytes, packet.p, packet.n);
     atomic_fetch_add_explicit(&to->inbox_count, 1, memory_order_relaxed);
     metric_add(METRIC_QUIC_HANDED_OVER, 1);
-    /* Whoever finds the list empty also takes over the note, from the worker that emptied it. */
-    struct handed *head = atomic_load_explicit(&to->inbox, memory_order_relaxed);
-    do {
-        h->next = head;
-    } while (!atomic_compare_exchange_weak_explicit(&to->inbox, &head, h, memory_order_acq_rel,
-                                                    memory_order_relaxed));
-    if (!head) worker_post(to->worker, &to->inbox_note);
-}
-
-/* In the order in which they were handed over. */
-static struct handed *take_inbox(struct quic_worker *q)
-{
-    struct handed *h = atomic_exchange_explicit(&q->inbox, NULL, memory_order_acq_rel);
-    struct handed *in_order = NULL;
-    while (h) {
-        struct handed *next = h->next;
-        h->next = in_order;
-        in_order = h;
-        h = next;
-    }
-    return in_order;
+    if (note_push(&to->inbox, &h->link)) worker_post(to->worker, &to->inbox_note);
 }
 
 static void receive(struct quic_worker *q, struct quic_endpoint *e, const struct udp_path *path,
@@ -119,8 +99,9 @@ static void receive(struct quic_worker *q, struct quic_endpoint *e, const struct
 static void on_inbox(struct note *n)
 {
     struct quic_worker *q = container_of(n, struct quic_worker, inbox_note);
-    for (struct handed *h = take_inbox(q), *next; h; h = next) {
-        next = h->next;
+    for (struct note *link = note_take_all(&q->inbox), *next; link; link = next) {
+        struct handed *h = container_of(link, struct handed, link);
+        next = link->next;
         atomic_fetch_sub_explicit(&q->inbox_count, 1, memory_order_relaxed);
         struct quic_endpoint *e = open_endpoint(q, &h->bound);
         receive(q, e, &h->path, h->ecn, slice_of(h->bytes, h->n), true);
@@ -231,9 +212,9 @@ void quic_worker_init(struct quic_worker *q, struct quic_node *n, struct worker 
 void quic_worker_free(struct quic_worker *q)
 {
     CHECK(list_empty(&q->endpoints) && list_empty(&q->writers));
-    for (struct handed *h = take_inbox(q), *next; h; h = next) {
-        next = h->next;
-        free(h);
+    for (struct note *link = note_take_all(&q->inbox), *next; link; link = next) {
+        next = link->next;
+        free(container_of(link, struct handed, link));
     }
     quic_ids_free(&q->ids);
     free(q->packets);

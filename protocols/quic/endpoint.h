@@ -42,8 +42,8 @@ struct quic_worker {
     bool write_posted;
     char *packets; /* made here, and sent at once */
 
-    /* Anybody's: packets that another worker got, newest first. */
-    _Atomic(struct handed *) inbox;
+    /* Anybody's: packets that another worker got. */
+    struct note_list inbox; /* struct handed.link */
     _Atomic unsigned inbox_count;
     struct note inbox_note;
 };

@@ -33,7 +33,7 @@ static void never_idle(struct scope *s)
 static void run_notes(void)
 {
     struct note *n;
-    while ((n = atomic_exchange(&worker.mailbox, NULL))) {
+    while ((n = note_take_all(&worker.mailbox))) {
         while (n) {
             struct note *next = n->next;
             n->run(n);

@@ -51,7 +51,7 @@ static int start(void **state)
 static void run_notes(void)
 {
     struct note *n, *in_order = NULL;
-    while ((n = atomic_exchange(&worker.mailbox, NULL))) {
+    while ((n = note_take_all(&worker.mailbox))) {
         while (n) {
             struct note *next = n->next;
             n->next = in_order;

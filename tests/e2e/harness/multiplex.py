@@ -9,7 +9,7 @@ from collections import deque
 
 from .client import NAME, Asking, Response
 from .util import DEADLINE_S
-from .wire import Fields, Truncated, as_pairs
+from .wire import Fields, Pieces, Truncated, as_pairs
 
 
 def pseudo(method, target, headers, length=None):
@@ -21,7 +21,7 @@ def pseudo(method, target, headers, length=None):
     return head + ([("content-length", str(length))] if length is not None else [])
 
 
-class Stream(Asking):
+class Stream(Pieces, Asking):
     """One exchange. What has come waits here until somebody asks; only then is more of it allowed."""
 
     multiplexed = True
@@ -102,25 +102,6 @@ class Stream(Asking):
         if not self.over():
             self.connection.allow(self, len(piece))
         return piece
-
-    def read(self, n):
-        data = self.up_to(n)
-        if len(data) < n:
-            raise Truncated(f"{n - len(data)} of {n} bytes missing", data)
-        return data
-
-    def rest(self):
-        return self.up_to(float("inf"))
-
-    def up_to(self, n):
-        parts = []
-        try:
-            while n and (piece := self.some(min(n, 1 << 20))):
-                parts.append(piece)
-                n -= len(piece)
-        except Truncated as error:
-            raise Truncated(str(error), b"".join(parts), error.code) from None
-        return b"".join(parts)
 
     def reset(self, code=None):
         """Wants neither to send nor to receive any more."""

@@ -141,7 +141,31 @@ def is_chunked(fields):
     return True
 
 
-class Body:
+class Pieces:
+    """Reads upon `some(limit)`, which gives what has come next, up to a limit; nothing at the end."""
+
+    def read(self, n):
+        """Exactly so many bytes."""
+        data = self.up_to(n)
+        if len(data) < n:
+            raise Truncated(f"{n - len(data)} of {n} bytes missing", data)
+        return data
+
+    def rest(self):
+        return self.up_to(float("inf"))
+
+    def up_to(self, n):
+        parts = []
+        try:
+            while n and (piece := self.some(min(n, 1 << 20))):
+                parts.append(piece)
+                n -= len(piece)
+        except Truncated as error:
+            raise Truncated(str(error), b"".join(parts), error.code) from None
+        return b"".join(parts)
+
+
+class Body(Pieces):
     """The body of one message by its framing, taken in pieces as they are wanted."""
 
     def __init__(self, stream, fields, length=None):
@@ -183,23 +207,3 @@ class Body:
         self.left = int(size, 16)
         if not self.left:
             self.trailers, self.over = self.stream.fields(), True
-
-    def read(self, n):
-        """Exactly so many bytes."""
-        data = self.up_to(n)
-        if len(data) < n:
-            raise Truncated(f"{n - len(data)} of {n} bytes missing", data)
-        return data
-
-    def rest(self):
-        return self.up_to(float("inf"))
-
-    def up_to(self, n):
-        parts = []
-        try:
-            while n and (piece := self.some(min(n, 1 << 20))):
-                parts.append(piece)
-                n -= len(piece)
-        except Truncated as error:
-            raise Truncated(str(error), b"".join(parts)) from None
-        return b"".join(parts)
