@@ -1,5 +1,6 @@
 #include "cache/fill.h"
 
+#include "cache/disk.h"
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
 
@@ -12,6 +13,7 @@ static void end(struct fill *f, int error)
     object_cancel_wait(o, &f->abandoned);
     if (error) {
         if (f->stored) index_remove(f->index, o);
+        if (f->admitted) disk_write_abort(f->index->disk, o);
         object_fail(o, error);
     }
     body_close(&f->body);
@@ -28,6 +30,7 @@ void fill_abort(struct fill *f, int error)
 static void complete(struct fill *f)
 {
     object_complete(f->object, f->body->trailers);
+    if (f->stored && f->admitted) disk_write(f->index->disk, f->object);
     if (f->stored) index_make_room(f->index);
     end(f, 0);
 }
@@ -39,16 +42,33 @@ static void stop_storing(struct fill *f)
 {
     f->stored = false;
     index_remove(f->index, f->object);
-    object_stop_retaining(f->object, 2 * f->object_max_bytes);
+    if (f->admitted) disk_write_abort(f->index->disk, f->object);
+    object_stop_retaining(f->object, 2 * f->index->object_memory_max_bytes);
+}
+
+/* What memory cannot hold goes to the disk as it comes. */
+static void spill(struct fill *f)
+{
+    if (!f->admitted) {
+        stop_storing(f);
+        return;
+    }
+    if (!f->spills) object_spill(f->object);
+    f->spills = true;
+    if (!disk_write(f->index->disk, f->object)) stop_storing(f);
 }
 
 static void take(struct fill *f, struct span *s)
 {
-    bool fits = f->object->payload->end + s->n <= f->object_max_bytes;
+    uint64_t end = f->object->payload->end + s->n;
     object_append(f->object, s);
     if (!f->stored) return;
-    if (fits) index_make_room(f->index);
-    if (!fits || index_over_budget(f->index)) stop_storing(f);
+    bool held = end <= f->index->object_memory_max_bytes && !f->spills;
+    if (held) index_make_room(f->index);
+    if (end > f->object_max_bytes)
+        stop_storing(f);
+    else if (!held || index_over_budget(f->index))
+        spill(f);
 }
 
 static void flow(struct fill *f)
@@ -85,14 +105,15 @@ static void on_abandoned(struct wait *w)
         end(f, -E_CANCELED);
 }
 
-void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored,
-                struct body *body, size_t object_max_bytes, struct scope *scope,
+void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored, bool admitted,
+                struct body *body, uint64_t object_max_bytes, struct scope *scope,
                 void (*ended)(struct fill *f, int error))
 {
     *f = (struct fill){ .index = ix,
                         .object = object_hold(object),
                         .body = body,
                         .stored = stored,
+                        .admitted = stored && admitted && ix->disk,
                         .object_max_bytes = object_max_bytes,
                         .ready = true,
                         .ended = ended };

@@ -2,8 +2,10 @@
  *
  * Embedded in its owner, whose scope it holds while it waits; belongs to that worker. It pulls as
  * fast as the object's readers, plus a window, or to the end where the object is stored and nobody
- * reads. An object that outgrows what may be stored goes on as a passing one; one that nobody wants
- * any more is given up. Where the body comes from it does not know. */
+ * reads. What the disk is to have is written once it is whole, or, where it is too large for
+ * memory, as it grows, and no faster than the disk takes it. An object that outgrows what may be
+ * stored goes on as a passing one; one that nobody wants any more is given up. Where the body comes
+ * from it does not know. */
 #ifndef VERGE_CACHE_FILL_H
 #define VERGE_CACHE_FILL_H
 
@@ -14,10 +16,12 @@ struct fill {
     struct index *index;
     struct object *object;
     struct body *body;
-    size_t object_max_bytes;
-    bool stored; /* the object is kept, and is or will be in the index; the owner may look at this
-                    when it has ended */
-    bool ready;  /* the body said so, or was never asked */
+    uint64_t object_max_bytes;
+    bool admitted; /* to the disk */
+    bool spills;   /* memory holds only what the disk does not have yet */
+    bool stored;   /* the object is kept, and is or will be in the index; the owner may look at this
+                      when it has ended */
+    bool ready;    /* the body said so, or was never asked */
     struct wait room, abandoned;
     /* Once, possibly from inside fill_start: body and object are let go of. 0, or why the object
      * failed. */
@@ -25,9 +29,9 @@ struct fill {
 };
 
 /* object: FILLING, held by the fill until its end. stored: it was published, or will be
- * when it is whole. Takes the body. */
-void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored,
-                struct body *body, size_t object_max_bytes, struct scope *scope,
+ * when it is whole. admitted: to the disk. Takes the body. */
+void fill_start(struct fill *f, struct index *ix, struct object *object, bool stored, bool admitted,
+                struct body *body, uint64_t object_max_bytes, struct scope *scope,
                 void (*ended)(struct fill *f, int error));
 /* Ends it now with that error; ended is called. */
 void fill_abort(struct fill *f, int error);

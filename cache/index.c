@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache/disk.h"
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
@@ -53,6 +54,7 @@ void index_init(struct index *ix, size_t limit_bytes, unsigned variants_max, siz
     ix->budget.limit_bytes = limit_bytes;
     ix->variants_max = variants_max;
     ix->window_bytes = window_bytes;
+    ix->object_memory_max_bytes = SIZE_MAX;
     atomic_init(&ix->purge_seq, 1);
     for (int i = 0; i < INDEX_SHARDS; i++) {
         struct index_shard *s = &ix->shards[i];
@@ -173,7 +175,7 @@ void index_free(struct index *ix)
 
 static bool usable(const struct index_entry *e, const struct object *o)
 {
-    return o->purge_seq >= e->purged && object_state(o) != OBJECT_FAILED;
+    return o->purge_seq >= e->purged && object_state(o) != OBJECT_FAILED && object_is_readable(o);
 }
 
 static bool selects(const struct object *o, const struct request *req, struct arena *arena)
@@ -242,11 +244,16 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
         return;
     }
     *out = (struct lookup_result){ .vary_miss = !o && e->variant_count > 0 };
-    if (!o && e->pass_until_ms > now_ms) {
+    bool load = !o && ix->disk && disk_has_unloaded(ix->disk, key);
+    if (!o && !load && e->pass_until_ms > now_ms) {
         out->verdict = LOOKUP_PASS;
         return;
     }
     bool joined = join_or_lead(ix, e, key, req, arena, &out->pending);
+    if (load) {
+        out->verdict = joined ? LOOKUP_JOIN : LOOKUP_LOAD;
+        return;
+    }
     bool has_base = o && object_state(o) == OBJECT_COMPLETE;
     if (has_base && !joined) out->object = object_hold(o);
     out->verdict = joined ? LOOKUP_JOIN : has_base ? LOOKUP_VALIDATE : LOOKUP_LEAD;
@@ -286,9 +293,16 @@ struct removed {
     unsigned n;
 };
 
-static void take_variant(struct index_entry *e, unsigned i, struct removed *removed)
+/* evicted: it can be loaded again; else the disk forgets it as well. */
+static void take_variant(struct index *ix, struct index_entry *e, unsigned i,
+                         struct removed *removed, bool evicted)
 {
     struct object *o = e->variants[i];
+    struct stored *place = ix->disk ? payload_stored(o->payload) : NULL;
+    if (place && evicted)
+        stored_set_flags(&ix->disk->directory, place, 0, STORED_LOADED);
+    else if (place)
+        disk_forget(ix->disk, place);
     memmove(e->variants + i, e->variants + i + 1, (--e->variant_count - i) * sizeof *e->variants);
     removed->v = xrealloc(removed->v, (removed->n + 1) * sizeof *removed->v);
     removed->v[removed->n++] = o;
@@ -300,15 +314,21 @@ static void drop_removed(struct removed *removed)
     free(removed->v);
 }
 
+static bool same_variant(const struct object *o, struct slice vary, struct slice vary_key)
+{
+    return slice_eq(o->vary, vary) && slice_eq(o->vary_key, vary_key);
+}
+
 static void insert_variant(struct index *ix, struct index_entry *e, struct object *o,
                            struct removed *removed)
 {
     for (unsigned i = e->variant_count; i-- > 0;) {
         struct object *old = e->variants[i];
-        bool same = slice_eq(old->vary, o->vary) && slice_eq(old->vary_key, o->vary_key);
-        if (same || !usable(e, old)) take_variant(e, i, removed);
+        if (same_variant(old, o->vary, o->vary_key) || !usable(e, old))
+            take_variant(ix, e, i, removed, old->payload == o->payload);
     }
-    while (e->variant_count >= ix->variants_max) take_variant(e, e->variant_count - 1, removed);
+    while (e->variant_count >= ix->variants_max)
+        take_variant(ix, e, e->variant_count - 1, removed, false);
     e->variants = xrealloc(e->variants, (e->variant_count + 1) * sizeof *e->variants);
     memmove(e->variants + 1, e->variants, e->variant_count++ * sizeof *e->variants);
     e->variants[0] = object_hold(o);
@@ -317,6 +337,13 @@ static void insert_variant(struct index *ix, struct index_entry *e, struct objec
         e->vary = copy_of(o->vary);
     }
     e->pass_until_ms = 0;
+}
+
+/* Another generation of what is on the disk stands for it from now on. */
+static void mark_loaded(struct index *ix, struct object *o)
+{
+    struct stored *place = ix->disk ? payload_stored(o->payload) : NULL;
+    if (place) stored_set_flags(&ix->disk->directory, place, STORED_LOADED, 0);
 }
 
 bool index_publish(struct index *ix, struct object *o)
@@ -328,10 +355,12 @@ bool index_publish(struct index *ix, struct object *o)
     struct index_entry *e = get_entry(ix, s, &o->key);
     forget_pending(e, o);
     bool valid = usable(e, o);
+    if (valid && ix->disk) disk_forget_unloaded(ix->disk, &o->key);
     if (valid)
         insert_variant(ix, e, o, &removed);
     else
         tidy_entry(ix, s, e);
+    if (valid) mark_loaded(ix, o);
     pthread_mutex_unlock(&s->lock);
     drop_removed(&removed);
     if (valid) metric_add(METRIC_CACHE_INSERTS, 1);
@@ -359,7 +388,7 @@ void index_remove(struct index *ix, struct object *o)
     struct index_entry *e = find_entry(s, &o->key);
     if (e) {
         for (unsigned i = e->variant_count; i-- > 0;) {
-            if (e->variants[i] == o) take_variant(e, i, &removed);
+            if (e->variants[i] == o) take_variant(ix, e, i, &removed, false);
         }
         tidy_entry(ix, s, e);
     }
@@ -374,18 +403,90 @@ unsigned index_invalidate(struct index *ix, const struct key *key)
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, key);
     uint64_t seq = atomic_fetch_add(&ix->purge_seq, 1) + 1;
+    unsigned n = ix->disk ? disk_forget_key(ix->disk, key) : 0;
     if (e) {
         e->purged = seq;
-        while (e->variant_count) take_variant(e, e->variant_count - 1, &removed);
+        while (e->variant_count) take_variant(ix, e, e->variant_count - 1, &removed, false);
         tidy_entry(ix, s, e);
     } else {
         s->forgotten_purge = seq;
     }
     pthread_mutex_unlock(&s->lock);
     metric_add(METRIC_CACHE_INVALIDATIONS, removed.n);
-    unsigned n = removed.n;
+    n = n > removed.n ? n : removed.n;
     drop_removed(&removed);
     return n;
+}
+
+/* ---- the disk ---- */
+
+static struct object *find_same(const struct index_entry *e, struct slice vary,
+                                struct slice vary_key)
+{
+    for (unsigned i = 0; i < e->variant_count; i++) {
+        if (same_variant(e->variants[i], vary, vary_key)) return e->variants[i];
+    }
+    return NULL;
+}
+
+bool index_insert_loaded(struct index *ix, struct object *o, struct stored *place)
+{
+    struct removed removed = { 0 };
+    struct index_shard *s = shard_of(ix, o->key.hash);
+    atomic_store_explicit(&o->touched, atomic_load(&s->inflation), memory_order_relaxed);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = get_entry(ix, s, &o->key);
+    bool valid = usable(e, o) && !find_same(e, o->vary, o->vary_key) && stored_is_listed(place);
+    if (valid) {
+        insert_variant(ix, e, o, &removed);
+        mark_loaded(ix, o);
+    } else {
+        disk_forget(ix->disk, place);
+        tidy_entry(ix, s, e);
+    }
+    pthread_mutex_unlock(&s->lock);
+    drop_removed(&removed);
+    index_make_room(ix);
+    return valid;
+}
+
+static bool is_variant(const struct index_entry *e, const struct object *o)
+{
+    for (unsigned i = 0; e && i < e->variant_count; i++) {
+        if (e->variants[i] == o) return true;
+    }
+    return false;
+}
+
+bool index_attach(struct index *ix, struct object *o, struct stored *place)
+{
+    struct index_shard *s = shard_of(ix, o->key.hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, &o->key);
+    bool valid = is_variant(e, o) && usable(e, o) && stored_is_listed(place);
+    if (valid) {
+        payload_set_stored(o->payload, &ix->disk->directory, place);
+        stored_set_flags(&ix->disk->directory, place, STORED_LOADED, STORED_FILLING);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return valid;
+}
+
+bool index_forget_stored(struct index *ix, const struct key *key, struct slice vary,
+                         struct slice vary_key)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, key);
+    struct object *old = e ? find_same(e, vary, vary_key) : NULL;
+    struct stored *place = old ? payload_stored(old->payload) : NULL;
+    bool any = disk_forget_unloaded(ix->disk, key) > 0;
+    if (place && stored_is_listed(place)) {
+        disk_forget(ix->disk, place);
+        any = true;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return any;
 }
 
 /* ---- eviction ---- */
@@ -397,6 +498,8 @@ void index_touch(struct index *ix, struct object *o)
         atomic_load_explicit(&shard_of(ix, o->key.hash)->inflation, memory_order_relaxed);
     atomic_store_explicit(&o->hits, hits + 1, memory_order_relaxed);
     atomic_store_explicit(&o->touched, inflation, memory_order_relaxed);
+    struct stored *place = payload_stored(o->payload);
+    if (place) stored_hit(place);
 }
 
 static double worth_of(struct object *o)
@@ -420,12 +523,20 @@ struct victim {
     double worth;
 };
 
+/* The disk takes what is in the index; and its queue is short. */
+static bool is_being_written(const struct object *o)
+{
+    const struct disk_write *w = atomic_load_explicit(&o->write, memory_order_acquire);
+    return w && !atomic_load_explicit(&w->over, memory_order_relaxed);
+}
+
 static void consider(struct index_entry *e, struct victim *v)
 {
     if (e->variant_count == 0 && e->pending_count == 0) *v = (struct victim){ e, -1, 0 };
     for (unsigned i = 0; i < e->variant_count; i++) {
         struct object *o = e->variants[i];
         if (object_state(o) != OBJECT_COMPLETE) continue; /* its cost is not known yet */
+        if (is_being_written(o)) continue;
         double worth = worth_of(o);
         if (!v->entry || worth < v->worth) *v = (struct victim){ e, (int)i, worth };
     }
@@ -441,7 +552,7 @@ static void evict_one(struct index *ix, struct index_shard *s)
         if (v.entry && v.variant < 0) break;
     }
     if (v.entry) {
-        if (v.variant >= 0) take_variant(v.entry, (unsigned)v.variant, &removed);
+        if (v.variant >= 0) take_variant(ix, v.entry, (unsigned)v.variant, &removed, true);
         if (v.variant < 0 || v.entry->variant_count == 0) v.entry->pass_until_ms = 0;
         tidy_entry(ix, s, v.entry);
     }

@@ -13,6 +13,7 @@
 #define INDEX_SHARDS 64
 
 struct index_entry;
+struct disk;
 
 struct index_shard {
     _Alignas(64) pthread_mutex_t lock;
@@ -33,6 +34,9 @@ struct index {
     struct budget budget;
     _Atomic unsigned variants_max; /* these two a reload may change, like the budget's limit */
     _Atomic size_t window_bytes;
+    /* Both constant once there are objects. */
+    struct disk *disk;              /* the tier behind it; NULL: none */
+    size_t object_memory_max_bytes; /* larger bodies are only on the disk */
     _Atomic uint64_t purge_seq; /* of the last invalidation: what began before it is hit by it */
     struct index_shard shards[INDEX_SHARDS];
 };
@@ -44,6 +48,8 @@ enum lookup {
     LOOKUP_VALIDATE, /* object is stored but must be validated, by the caller: pending is the
                         caller's to resolve */
     LOOKUP_LEAD,     /* nothing usable: the caller fetches; pending is the caller's to resolve */
+    LOOKUP_LOAD,     /* the disk has something of the key: the caller loads it, pending is its to
+                        resolve */
     LOOKUP_JOIN,     /* somebody fetches: wait for pending */
     LOOKUP_PASS,     /* known not to be shared: fetch for this request alone */
 };
@@ -88,6 +94,19 @@ void index_remove(struct index *ix, struct object *o);
 /* RFC 9111 section 4.4: stored variants go, and what is being fetched now will not be stored.
  * Returns how many went. */
 unsigned index_invalidate(struct index *ix, const struct key *key);
+
+/* ---- the disk ---- */
+
+/* An object that was read from its place on the disk: as publish, but what is in the index already,
+ * or was purged, wins; then its place is forgotten, and false. */
+bool index_insert_loaded(struct index *ix, struct object *o, struct stored *place);
+/* An object has got a place: false where it is not in the index any more. The writer's. */
+bool index_attach(struct index *ix, struct object *o, struct stored *place);
+/* Before a response of that key and variant is shown to anybody: what the disk has in its place is
+ * forgotten (disk_is_settled tells when for good), if there is anything: true. What is in memory
+ * stays until publish. */
+bool index_forget_stored(struct index *ix, const struct key *key, struct slice vary,
+                         struct slice vary_key);
 
 /* A hit's bookkeeping. */
 void index_touch(struct index *ix, struct object *o);

@@ -8,12 +8,11 @@
 /* A part of a key is its length in decimal, ':' and its bytes; '-' is a part that is absent. */
 enum { LENGTH_DIGITS = 20, PART_OVERHEAD = LENGTH_DIGITS + 1 };
 
-static uint64_t seed[2];
+static struct key_seed process_seed;
 
 void key_seed(uint64_t a, uint64_t b)
 {
-    seed[0] = a;
-    seed[1] = b;
+    process_seed = (struct key_seed){ { a, b } };
 }
 
 /* SipHash (Aumasson and Bernstein, "SipHash: a fast short-input PRF", 2012), with one compression
@@ -49,8 +48,9 @@ static inline void sip_word(struct sip *s, uint64_t word)
     s->v0 ^= word;
 }
 
-uint64_t key_hash(struct slice s)
+uint64_t key_hash_with(const struct key_seed *with, struct slice s)
 {
+    const uint64_t *seed = with->v;
     struct sip h = { seed[0] ^ 0x736f6d6570736575, seed[1] ^ 0x646f72616e646f6d,
                      seed[0] ^ 0x6c7967656e657261, seed[1] ^ 0x7465646279746573 };
     uint64_t word;
@@ -65,6 +65,11 @@ uint64_t key_hash(struct slice s)
     h.v2 ^= 0xff;
     for (int i = 0; i < 3; i++) sip_round(&h);
     return h.v0 ^ h.v1 ^ h.v2 ^ h.v3;
+}
+
+uint64_t key_hash(struct slice s)
+{
+    return key_hash_with(&process_seed, s);
 }
 
 static char *put_length(char *at, size_t n)

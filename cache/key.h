@@ -28,6 +28,12 @@ struct key {
     uint64_t hash;       /* of text, with a per-process seed so that nobody can choose collisions */
     struct slice text;   /* the whole key: equality is decided on it, never on the hash alone */
     struct slice target; /* path and query to send to the origin */
+    uint32_t slice;      /* 0: the whole representation; n + 1: its slice n, see key_slice */
+};
+
+/* What makes a hash one's own: SipHash's key. */
+struct key_seed {
+    uint64_t v[2];
 };
 
 /* Sets the process-wide seed of all key hashes. Once, at start-up. */
@@ -45,6 +51,8 @@ bool key_build_reference(const struct key_policy *p, const struct request *req,
 struct slice key_authority(struct slice scheme, struct slice authority);
 /* SipHash-1-3 of any bytes with the process seed. */
 uint64_t key_hash(struct slice s);
+/* The same with another seed: for hashes that outlive the process. */
+uint64_t key_hash_with(const struct key_seed *with, struct slice s);
 
 /* The secondary key (RFC 9111 section 4.1): each field name in vary (the joined Vary value) and the
  * request's value for it, length-prefixed, absent told from empty. Lists have white space and empty

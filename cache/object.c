@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache/disk.h"
 #include "cache/reader.h"
 #include "cache/tags.h"
 #include "edge/base/check.h"
@@ -79,6 +80,8 @@ void object_drop(struct object **drop)
     CHECK(list_empty(&o->waits) && list_empty(&o->readers) && !o->room && !o->abandoned);
     refund(o, fixed_cost(o));
     refund(o, payload_drop(o->payload));
+    struct disk_write *write = atomic_load(&o->write);
+    disk_write_free(&write);
     object_drop(&o->successor);
     arena_free(&o->trailer_arena);
     pthread_mutex_destroy(&o->lock);
@@ -221,6 +224,7 @@ static bool has_room_locked(const struct object *o)
     bool tight = atomic_load_explicit(&o->budget->used_bytes, memory_order_relaxed) >
                  atomic_load_explicit(&o->budget->limit_bytes, memory_order_relaxed);
     uint64_t window = tight && o->window_bytes > WINDOW_LEAST ? WINDOW_LEAST : o->window_bytes;
+    if (o->spilling && o->payload->end - o->payload->first >= DISK_SPILL_BYTES) return false;
     if (o->retain && o->reader_count == 0) return true;
     if (!o->retain && o->payload->end - o->payload->first >= o->held_max_bytes) return false;
     return o->payload->end < o->wanted + window;
@@ -276,26 +280,30 @@ static void trim_locked(struct object *o)
 void object_stop_retaining(struct object *o, uint64_t held_max_bytes)
 {
     pthread_mutex_lock(&o->lock);
-    o->retain = false;
+    o->retain = o->spilling = false;
     o->held_max_bytes = held_max_bytes;
     trim_locked(o);
     if (o->reader_count == 0) wake_locked(&o->abandoned);
+    if (has_room_locked(o)) wake_locked(&o->room);
     pthread_mutex_unlock(&o->lock);
+}
+
+void object_set_trailers(struct object *o, const struct fields *trailers)
+{
+    struct arena *a = &o->trailer_arena;
+    if (trailers->n) arena_init(a, 512);
+    for (uint32_t i = 0; i < trailers->n; i++) {
+        const struct field *f = &trailers->v[i];
+        fields_add_named(&o->trailers, a, arena_copy(a, f->name), arena_copy(a, f->value));
+    }
 }
 
 void object_complete(struct object *o, const struct fields *trailers)
 {
     pthread_mutex_lock(&o->lock);
-    if (trailers && trailers->n) {
-        arena_init(&o->trailer_arena, 512);
-        for (uint32_t i = 0; i < trailers->n; i++) {
-            fields_add_named(&o->trailers, &o->trailer_arena,
-                             arena_copy(&o->trailer_arena, trailers->v[i].name),
-                             arena_copy(&o->trailer_arena, trailers->v[i].value));
-        }
-    }
+    if (trailers) object_set_trailers(o, trailers);
     o->ended = true;
-    if (o->retain) {
+    if (o->retain && !o->spilling) {
         refund(o, payload_compact(o->payload));
         set_state_locked(o, OBJECT_COMPLETE);
     }
@@ -341,6 +349,14 @@ bool object_is_wanted(struct object *o)
     bool wanted = o->reader_count || o->retain;
     pthread_mutex_unlock(&o->lock);
     return wanted;
+}
+
+bool object_has_company(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool has = o->reader_count > 1;
+    pthread_mutex_unlock(&o->lock);
+    return has;
 }
 
 bool object_has_readers(struct object *o)
@@ -389,18 +405,119 @@ void object_advance_locked(struct object *o, uint64_t offset)
     if (has_room_locked(o)) wake_locked(&o->room);
 }
 
-struct object *object_with_payload(struct object *body, const struct response *head,
-                                   const struct freshness *freshness, struct slice vary,
-                                   struct slice vary_key, uint64_t purge_seq)
+struct object *object_whole(const struct key *key, struct budget *budget, size_t window_bytes,
+                            struct payload *payload, const struct response *head,
+                            const struct freshness *freshness, struct slice vary,
+                            struct slice vary_key, uint64_t purge_seq)
 {
-    CHECK(object_state(body) == OBJECT_COMPLETE);
-    struct object *o = object_new(&body->key, body->budget, purge_seq, body->window_bytes);
+    struct object *o = object_new(key, budget, purge_seq, window_bytes);
     payload_drop(o->payload);
-    o->payload = payload_hold(body->payload);
+    o->payload = payload_hold(payload);
     o->shareable = true;
     copy_head(o, head, vary, vary_key);
     o->freshness = *freshness;
     o->retain = o->ended = true;
     set_state_locked(o, OBJECT_COMPLETE);
     return o;
+}
+
+struct object *object_with_payload(struct object *body, const struct response *head,
+                                   const struct freshness *freshness, struct slice vary,
+                                   struct slice vary_key, uint64_t purge_seq)
+{
+    CHECK(object_state(body) == OBJECT_COMPLETE);
+    return object_whole(&body->key, body->budget, body->window_bytes, body->payload, head,
+                        freshness, vary, vary_key, purge_seq);
+}
+
+void object_loaded(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    CHECK(object_state(o) == OBJECT_PENDING);
+    set_state_locked(o, OBJECT_LOADED);
+    wake_all_locked(o);
+    pthread_mutex_unlock(&o->lock);
+}
+
+/* ---- what writes it to the disk ---- */
+
+void object_spill(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    o->spilling = true;
+    pthread_mutex_unlock(&o->lock);
+}
+
+bool object_is_spilling(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool spilling = o->spilling;
+    pthread_mutex_unlock(&o->lock);
+    return spilling;
+}
+
+bool object_is_whole(struct object *o, uint64_t *end)
+{
+    pthread_mutex_lock(&o->lock);
+    *end = o->payload->end;
+    bool whole = o->ended;
+    pthread_mutex_unlock(&o->lock);
+    return whole;
+}
+
+void object_copy(struct object *o, uint64_t from, size_t n, char *to)
+{
+    pthread_mutex_lock(&o->lock);
+    const struct payload *p = o->payload;
+    uint64_t at = p->first;
+    CHECK(from >= at && from + n <= p->end);
+    for (unsigned i = 0; n; at += p->segments[i++].n) {
+        struct slice s = span_slice(&p->segments[i]);
+        if (at + s.n <= from) continue;
+        s = slice_skip(s, from - at);
+        if (s.n > n) s.n = n;
+        to = mempcpy(to, s.p, s.n);
+        from += s.n, n -= s.n;
+    }
+    pthread_mutex_unlock(&o->lock);
+}
+
+static void drop_written_locked(struct object *o, uint64_t end)
+{
+    struct payload *p = o->payload;
+    while (p->count && p->first + p->segments[0].n <= end) {
+        size_t before = p->cost_bytes;
+        payload_drop_first(p);
+        refund(o, before - p->cost_bytes);
+    }
+}
+
+void object_written(struct object *o, struct directory *d, struct stored *s, uint64_t end)
+{
+    bool whole = end == UINT64_MAX;
+    pthread_mutex_lock(&o->lock);
+    if (o->spilling) {
+        payload_set_stored(o->payload, d, s);
+        drop_written_locked(o, end);
+    }
+    if (o->spilling && whole) {
+        o->spilling = false;
+        set_state_locked(o, OBJECT_COMPLETE);
+        wake_all_locked(o);
+    }
+    if (has_room_locked(o)) wake_locked(&o->room);
+    pthread_mutex_unlock(&o->lock);
+}
+
+bool object_is_readable(const struct object *o)
+{
+    if (object_state(o) != OBJECT_COMPLETE || payload_is_resident(o->payload)) return true;
+    struct stored *s = payload_stored(o->payload);
+    return s && stored_is_listed(s);
+}
+
+bool object_pin(const struct object *o)
+{
+    struct stored *s = payload_is_resident(o->payload) ? NULL : payload_stored(o->payload);
+    return s && stored_pin(o->payload->directory, s);
 }

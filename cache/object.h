@@ -8,6 +8,7 @@
  *   FAILED    the rest will never come; error says why. Never handed to anybody who has sent
  * nothing yet. REPLACED  it never got a head of its own; successor is to be used instead (freshened
  * by a 304, or stale).
+ *   LOADED    likewise; what the disk has of its key is in the index now: look there again.
  *
  * Counted references: index, fill, readers, parked requests. Shared between workers. Until COMPLETE
  * everything below the line belongs to the object's lock; head, freshness and vary are written
@@ -31,6 +32,7 @@ enum object_state {
     OBJECT_COMPLETE,
     OBJECT_FAILED,
     OBJECT_REPLACED,
+    OBJECT_LOADED,
 };
 
 /* A parked wait: reachable from its object, all fields the object's lock's; once taken off, it
@@ -59,6 +61,7 @@ struct object {
     char *head_memory;
     size_t head_bytes;
     struct payload *payload;
+    struct disk_write *_Atomic write; /* on its way to the disk; its own. NULL: never was */
 
     /* Eviction; the index's. */
     _Atomic uint32_t hits;
@@ -67,8 +70,9 @@ struct object {
     /* ---- until COMPLETE: under the lock ---- */
     pthread_mutex_t lock;
     int error;
-    bool ended;  /* the body is whole; a private object stays FILLING, as its segments still go */
-    bool retain; /* segments stay when read: it is being stored */
+    bool ended;    /* the body is whole; a private object stays FILLING, as its segments still go */
+    bool retain;   /* segments stay when read: it is being stored */
+    bool spilling; /* too large for memory: segments go as they are on the disk */
     struct object *successor;
     uint64_t wanted;         /* offset the fastest reader has reached */
     uint64_t window_bytes;   /* the fill may run that far ahead of it */
@@ -130,6 +134,8 @@ void object_replace(struct object *o, struct object *successor);
 void object_on_abandoned(struct object *o, struct wait *w);
 bool object_is_wanted(struct object *o);
 bool object_has_readers(struct object *o);
+/* More than one reads it, or waits for it. */
+bool object_has_company(struct object *o);
 
 /* ---- the other side, any worker ---- */
 
@@ -146,12 +152,40 @@ void object_cancel_wait(struct object *o, struct wait *w);
 
 void wait_init(struct wait *w, struct scope *scope, void (*ready)(struct wait *w));
 
+/* ---- what writes it to the disk ---- */
+
+/* It is too large for memory: from now on what the disk has goes, and the fill waits for the disk
+ * once DISK_SPILL_BYTES wait for it. FILLING, retained. */
+void object_spill(struct object *o);
+bool object_is_spilling(struct object *o);
+/* How far its body goes, and whether that is all. */
+bool object_is_whole(struct object *o, uint64_t *end);
+/* Bytes of the body that are in memory: all, or, where it spills, what was not written yet. */
+void object_copy(struct object *o, uint64_t from, size_t n, char *to);
+/* The disk has the body up to there. UINT64_MAX: and the head, so it is whole: one that spills
+ * becomes COMPLETE. */
+void object_written(struct object *o, struct directory *d, struct stored *s, uint64_t end);
+/* It can be read to its end, as far as is known: on the disk or in memory. Any thread. */
+bool object_is_readable(const struct object *o);
+/* What of a COMPLETE object only the disk has stays there until stored_unpin of its payload's
+ * place; false where it has all in memory, or the disk has it no more. */
+bool object_pin(const struct object *o);
+
 /* ---- pieces for reader.c and freshening ---- */
 
-/* A COMPLETE object with that head and another's payload. */
+/* A COMPLETE object with that head and payload, of which it takes a reference. */
+struct object *object_whole(const struct key *key, struct budget *budget, size_t window_bytes,
+                            struct payload *payload, const struct response *head,
+                            const struct freshness *freshness, struct slice vary,
+                            struct slice vary_key, uint64_t purge_seq);
+/* The same for another generation of a COMPLETE object: the body stays. */
 struct object *object_with_payload(struct object *body, const struct response *head,
                                    const struct freshness *freshness, struct slice vary,
                                    struct slice vary_key, uint64_t purge_seq);
+/* Those of a body that is whole; copied. */
+void object_set_trailers(struct object *o, const struct fields *trailers);
+/* PENDING -> LOADED. */
+void object_loaded(struct object *o);
 /* Parks w under the lock held by the caller. */
 void object_park_locked(struct object *o, struct wait *w);
 /* A reader has reached offset: lets the fill go on, drops what nobody will read again. Lock held by

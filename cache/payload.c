@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache/disk_value.h"
 #include "edge/base/mem.h"
 
 #define GATHER_MAX         1024 /* pieces of a body up to that size are copied behind one another */
@@ -11,6 +12,18 @@ struct payload *payload_new(void)
 {
     struct payload *p = xcalloc(1, sizeof *p);
     atomic_init(&p->references, 1);
+    return p;
+}
+
+struct payload *payload_new_stored(struct directory *d, struct stored *stored, bool keep)
+{
+    struct payload *p = payload_new();
+    p->first = p->end = stored->body_bytes;
+    payload_set_stored(p, d, stored);
+    if (!keep) return p;
+    p->slot_count = disk_chunk_count(p->end);
+    p->slots = xcalloc(p->slot_count, sizeof *p->slots);
+    if (p->slot_count > 1) p->cost_bytes = block_cost(p->slot_count * sizeof *p->slots);
     return p;
 }
 
@@ -36,6 +49,13 @@ size_t payload_drop(struct payload *p)
     if (atomic_fetch_sub_explicit(&p->references, 1, memory_order_acq_rel) != 1) return 0;
     size_t cost = p->cost_bytes;
     for (unsigned i = 0; i < p->count; i++) span_release(&p->segments[i]);
+    for (uint32_t i = 0; i < p->slot_count; i++) {
+        struct block *value = atomic_load_explicit(&p->slots[i], memory_order_relaxed);
+        if (value) block_release(value);
+    }
+    struct stored *stored = payload_stored(p);
+    stored_drop(p->directory, &stored);
+    free(p->slots);
     free(p->segments);
     free(p);
     return cost;
@@ -108,4 +128,39 @@ size_t payload_compact(struct payload *p)
     }
     p->cost_bytes -= saved;
     return saved;
+}
+
+/* ---- on the disk ---- */
+
+void payload_set_stored(struct payload *p, struct directory *d, struct stored *s)
+{
+    if (payload_stored(p)) return;
+    p->directory = d;
+    atomic_store_explicit(&p->stored, stored_hold(s), memory_order_release);
+}
+
+struct block *payload_slot(const struct payload *p, uint32_t chunk)
+{
+    return chunk < p->slot_count ? atomic_load_explicit(&p->slots[chunk], memory_order_acquire)
+                                 : NULL;
+}
+
+size_t payload_keep(struct payload *p, uint32_t chunk, struct block *value)
+{
+    struct block *none = NULL;
+    if (chunk >= p->slot_count) return 0;
+    block_hold(value);
+    if (!atomic_compare_exchange_strong(&p->slots[chunk], &none, value)) {
+        block_release(value);
+        return 0;
+    }
+    size_t cost = block_cost(value->size_bytes);
+    atomic_fetch_add(&p->cost_bytes, cost);
+    atomic_fetch_add(&p->slots_set, 1);
+    return cost;
+}
+
+bool payload_is_resident(const struct payload *p)
+{
+    return p->first == 0 || (p->slots && atomic_load(&p->slots_set) == p->slot_count);
 }

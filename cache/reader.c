@@ -1,5 +1,6 @@
 #include "cache/reader.h"
 
+#include "cache/index.h"
 #include "edge/base/check.h"
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
@@ -32,6 +33,83 @@ static void take(struct reader *r, struct span *out)
     r->at += n;
 }
 
+/* ---- what only the disk has ---- */
+
+static struct disk *disk_of(const struct payload *p)
+{
+    return container_of(p->directory, struct disk, directory);
+}
+
+static void let_go_of_chunk(struct reader *r)
+{
+    if (r->chunk) block_release(r->chunk);
+    r->chunk = NULL;
+}
+
+static void keep(struct reader *r, struct block *value)
+{
+    struct object *o = r->object;
+    size_t cost = payload_keep(o->payload, r->chunk_number, value);
+    if (!cost) return;
+    budget_charge(o->budget, cost);
+    index_make_room(disk_of(o->payload)->index);
+}
+
+/* A body that was closed meanwhile has no object any more. */
+static void on_chunk(struct disk_read *read, struct block *value)
+{
+    struct reader *r = container_of(read, struct reader, read);
+    r->reading = false;
+    r->chunk = value;
+    if (r->closed) {
+        let_go_of_chunk(r);
+        return;
+    }
+    if (value)
+        keep(r, value);
+    else
+        r->body.error = -E_DISK;
+    r->body.ready(&r->body);
+}
+
+static enum body_result read_chunk(struct reader *r)
+{
+    const struct payload *p = r->object->payload;
+    let_go_of_chunk(r);
+    r->reading = true;
+    disk_read_start(&r->read, disk_of(p), payload_stored(p), r->chunk_number, r->wait.scope,
+                    on_chunk);
+    return BODY_WAIT;
+}
+
+/* Whether r->chunk is the value that holds r->at. */
+static bool has_chunk(struct reader *r, uint32_t number)
+{
+    if (r->chunk && r->chunk_number == number) return true;
+    struct block *value = payload_slot(r->object->payload, number);
+    r->chunk_number = number;
+    if (!value) return false;
+    let_go_of_chunk(r);
+    r->chunk = block_hold(value);
+    return true;
+}
+
+static enum body_result pull_stored(struct reader *r, struct span *out)
+{
+    if (r->body.error) return BODY_FAIL;
+    uint32_t number = (uint32_t)(r->at / DISK_CHUNK_BYTES);
+    if (!has_chunk(r, number)) return read_chunk(r);
+    struct disk_value value;
+    memcpy(&value, r->chunk->data, sizeof value);
+    uint64_t skip = r->at - (uint64_t)number * DISK_CHUNK_BYTES, n = value.body_bytes - skip;
+    if (n > r->end - r->at) n = r->end - r->at;
+    *out = span_of(r->chunk, sizeof value + skip, n);
+    r->at += n;
+    return BODY_DATA;
+}
+
+/* ---- pulling ---- */
+
 static enum body_result end_of_body(struct reader *r)
 {
     struct object *o = r->object;
@@ -44,7 +122,10 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
     struct object *o = r->object;
     pthread_mutex_lock(&o->lock);
     enum body_result result = BODY_DATA;
-    if (r->at < o->payload->first) {
+    bool stored = r->at < o->payload->first && payload_stored(o->payload);
+    if (stored) {
+        result = BODY_WAIT; /* below, without the lock */
+    } else if (r->at < o->payload->first) {
         r->body.error = -E_RESPONSE_INCOMPLETE; /* it was not kept, and this reader came too late */
         result = BODY_FAIL;
     } else if (r->at < o->payload->end) {
@@ -60,7 +141,7 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
     }
     object_advance_locked(o, r->at);
     pthread_mutex_unlock(&o->lock);
-    return result;
+    return stored ? pull_stored(r, out) : result;
 }
 
 static enum body_result pull(struct body *b, struct span *out)
@@ -69,6 +150,7 @@ static enum body_result pull(struct body *b, struct span *out)
     if (r->at >= r->end) return BODY_END;
     if (object_state(r->object) != OBJECT_COMPLETE) return pull_filling(r, out);
     if (r->at >= r->object->payload->end) return end_of_body(r);
+    if (r->at < r->object->payload->first) return pull_stored(r, out);
     take(r, out);
     return BODY_DATA;
 }
@@ -87,6 +169,9 @@ static void close_reader(struct body *b)
 {
     struct reader *r = (struct reader *)b;
     if (r->linked) unlink_reader(r);
+    if (r->pinned) stored_unpin(payload_stored(r->object->payload));
+    if (!r->reading) let_go_of_chunk(r);
+    r->closed = true;
     object_drop(&r->object);
     metric_add(METRIC_READERS_LIVE, -1);
 }
@@ -100,7 +185,10 @@ void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64
     wait_init(&r->wait, scope, on_ready);
     list_init(&r->link);
     metric_add(METRIC_READERS_LIVE, 1);
-    if (object_state(o) == OBJECT_COMPLETE) return;
+    if (object_state(o) == OBJECT_COMPLETE) {
+        r->pinned = object_pin(o);
+        return;
+    }
     pthread_mutex_lock(&o->lock);
     o->reader_count++;
     r->linked = true;

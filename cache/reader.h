@@ -1,12 +1,14 @@
 /* reader: an object, or a range of it, as a body. It neither knows nor cares which segments are
- * here already.
+ * here already, in memory or on the disk. What it reads from the disk stays in memory where the
+ * object is small enough for that.
  *
  * Embedded in what reads (an exchange's arena); belongs to that worker. Holds the object from open
  * to close, and no lock, transaction or segment in between: a slow reader costs nothing but its
- * place. */
+ * place, the chunk it is in, and that the object stays on the disk meanwhile. */
 #ifndef VERGE_CACHE_READER_H
 #define VERGE_CACHE_READER_H
 
+#include "cache/disk_read.h"
 #include "cache/object.h"
 #include "protocols/http/body.h"
 
@@ -19,6 +21,11 @@ struct reader {
     unsigned segment;    /* of a stored object: where at was last found, */
     uint64_t segment_at; /* and that segment's offset */
     struct wait wait;
+
+    struct disk_read read;
+    struct block *chunk; /* the value it is in, of what only the disk has; NULL: none */
+    uint32_t chunk_number;
+    bool pinned, reading, closed;
 };
 
 /* Takes a reference of its own. first may lie beyond what is there yet. */

@@ -12,9 +12,6 @@
 #define LOG_QUEUE_BYTES (1024 * 1024)
 #define LOG_CLOSE_MS    1000
 
-/* As log_event, but never left out: for what is the answer to somebody, or happens once. */
-#define log_always(level, ...) log_at(&(struct log_site){ 0 }, (level), __VA_ARGS__)
-
 struct change {
     struct config *config;
     struct listen_sockets *sockets; /* edge_count */

@@ -101,14 +101,14 @@ static bool count_in(_Atomic unsigned *count, unsigned limit)
 }
 
 /* Apart from the others, so that those that are being refused keep nobody out. */
-static enum admission refuse(struct client_limits *l, const struct http_limits *limits)
+static enum client_admission refuse(struct client_limits *l, const struct http_limits *limits)
 {
     bool told = count_in(&l->refused, client_limits_refused_max(limits));
     return told ? ADMISSION_REFUSED : ADMISSION_NONE;
 }
 
-enum admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
-                                   const uint8_t address[16])
+enum client_admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
+                                          const uint8_t address[16])
 {
     if (!count_in(&l->connections, limits->connections)) return refuse(l, limits);
     if (limits->connections_per_client == 0) return ADMISSION_PLAIN;
@@ -120,7 +120,7 @@ enum admission client_limits_enter(struct client_limits *l, const struct http_li
     return refuse(l, limits);
 }
 
-void client_limits_leave(struct client_limits *l, enum admission admission,
+void client_limits_leave(struct client_limits *l, enum client_admission admission,
                          const uint8_t address[16])
 {
     if (admission == ADMISSION_REFUSED) atomic_fetch_sub(&l->refused, 1);

@@ -15,7 +15,7 @@
 #include "protocols/http/limits.h"
 
 /* How a connection came in, and so what it counts in. */
-enum admission {
+enum client_admission {
     ADMISSION_PLAIN,      /* counts in connections */
     ADMISSION_BY_ADDRESS, /* and with its address */
     ADMISSION_REFUSED,    /* beyond a limit, but may be told so: counts in refused */
@@ -45,10 +45,10 @@ void client_limits_free(struct client_limits *l);
 unsigned client_limits_refused_max(const struct http_limits *limits);
 /* One more connection, from an IPv6 or mapped IPv4 address of 16 bytes. PLAIN, BY_ADDRESS, REFUSED
  * or NONE. */
-enum admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
-                                   const uint8_t address[16]);
+enum client_admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
+                                          const uint8_t address[16]);
 /* It is gone. */
-void client_limits_leave(struct client_limits *l, enum admission admission,
+void client_limits_leave(struct client_limits *l, enum client_admission admission,
                          const uint8_t address[16]);
 
 #endif

@@ -101,11 +101,15 @@ struct config {
     unsigned workers; /* 0: one per core */
 
     struct {
-        size_t memory_bytes;     /* bodies, heads and index together */
-        size_t object_max_bytes; /* larger ones pass through */
-        unsigned variants_max;   /* per primary key */
-        int64_t uncacheable_ms;  /* how long "uncacheable" is remembered */
-        size_t window_bytes;     /* how far a fill runs ahead of its fastest reader */
+        size_t memory_bytes;    /* bodies, heads and index together */
+        struct slice disk_path; /* NUL-terminated; empty: no disk */
+        uint64_t disk_bytes;
+        size_t disk_queue_bytes;
+        uint64_t object_max_bytes;      /* larger ones pass through */
+        size_t object_memory_max_bytes; /* larger ones are only on the disk */
+        unsigned variants_max;          /* per primary key */
+        int64_t uncacheable_ms;         /* how long "uncacheable" is remembered */
+        size_t window_bytes;            /* how far a fill runs ahead of its fastest reader */
     } cache;
 
     struct http_limits limits;

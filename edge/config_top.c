@@ -1,7 +1,10 @@
 /* Directives of the top level, of cache, limits and admin. target is the struct config. */
 #include "edge/config_builder.h"
 
-#define WORKERS_MAX 256
+#define WORKERS_MAX      256
+#define OBJECT_SHARE     8
+#define DISK_BYTES_LEAST (64ll << 20)
+#define DISK_BYTES_MOST  (15ll << 40) /* pages are counted in 32 bits */
 
 /* Fails with reason about a word of the file, unless there is none. */
 static bool refuse(struct config_builder *b, const struct conf_word *w, const char *reason,
@@ -95,7 +98,30 @@ void config_apply_cache(struct config_builder *b, const struct config_directive 
     config_build_block(b, CONTEXT_CACHE, item, target);
 }
 
-/* memory has been read: it stands before this one in the table. */
+void config_apply_disk(struct config_builder *b, const struct config_directive *d,
+                       const struct conf_item *item, void *target)
+{
+    struct config *c = target;
+    const struct conf_word *size = &item->args[1];
+    int64_t bytes = 0;
+    if (refuse(b, size, config_read_size(size->text, &bytes),
+               config_value_hint(b, TYPE_SIZE, size->text)))
+        return;
+    if (bytes < DISK_BYTES_LEAST || bytes > DISK_BYTES_MOST)
+        conf_fail(&b->report, size->at, NULL, "%s must have 64M to 15T", d->name);
+    c->cache.disk_path = item->args[0].text;
+    c->cache.disk_bytes = (uint64_t)bytes;
+}
+
+/* With a disk, memory is for what many ask for. */
+static void share_memory(struct config *c)
+{
+    uint64_t share = c->cache.memory_bytes / OBJECT_SHARE, most = c->cache.object_max_bytes;
+    bool is_shared = c->cache.disk_bytes && share < most;
+    c->cache.object_memory_max_bytes = (size_t)(is_shared ? share : most);
+}
+
+/* memory and disk have been read: they stand before this one in the table. */
 void config_apply_object_max(struct config_builder *b, const struct config_directive *d,
                              const struct conf_item *item, void *target)
 {
@@ -103,8 +129,10 @@ void config_apply_object_max(struct config_builder *b, const struct config_direc
     const struct conf_word *w = &item->args[0];
     struct slice share = SLICE("memory/");
     int64_t size;
-    uint64_t parts;
-    if (slice_starts(w->text, share)) {
+    uint64_t parts, most = c->cache.disk_bytes ? c->cache.disk_bytes : c->cache.memory_bytes;
+    if (slice_eq(w->text, SLICE("auto"))) {
+        size = (int64_t)(most / OBJECT_SHARE);
+    } else if (slice_starts(w->text, share)) {
         if (!config_read_digits(slice_skip(w->text, share.n), 1024, &parts) || parts == 0) {
             refuse(b, w, "is not a share of memory", "memory/1 to memory/1024");
             return;
@@ -115,10 +143,11 @@ void config_apply_object_max(struct config_builder *b, const struct config_direc
         return;
     }
     if (c->cache.memory_bytes == 0) return; /* was wrong, and reported */
-    if (size < 1 || (size_t)size > c->cache.memory_bytes)
-        conf_fail(&b->report, w->at, NULL, "%s must be at least 1 byte and at most memory",
-                  d->name);
-    c->cache.object_max_bytes = (size_t)size;
+    if (size < 1 || (uint64_t)size > most)
+        conf_fail(&b->report, w->at, NULL, "%s must be at least 1 byte and at most %s", d->name,
+                  c->cache.disk_bytes ? "the disk's size" : "memory");
+    c->cache.object_max_bytes = (uint64_t)size;
+    share_memory(c);
 }
 
 void config_apply_limits(struct config_builder *b, const struct config_directive *d,

@@ -40,9 +40,16 @@ static void on_listeners_idle(struct listeners *l)
 /* Another worker's client may still read what this one fetches. */
 void edge_miss_ended(struct edge *e)
 {
-    if (!e->finishing || !list_empty(&e->misses)) return;
+    if (!e->finishing || !list_empty(&e->misses) || e->loads) return;
     e->finishing = false;
     origins_close(&e->origins, on_origins_idle);
+}
+
+void edge_load_ended(void *owner)
+{
+    struct edge *e = owner;
+    e->loads--;
+    edge_miss_ended(e);
 }
 
 /* The administrator sees /healthz say "stopping" until the last site's connection has ended. */

@@ -19,7 +19,7 @@
 /* What a peer points to: over which listener it came in, and as what. */
 struct door {
     struct listener *listener;
-    enum admission admission;
+    enum client_admission admission;
 };
 
 struct listener {
@@ -103,7 +103,7 @@ static void start_connection(struct listener *l, int fd, struct peer *peer, int 
     }
 }
 
-static enum admission admit(const struct listener *l, const struct peer *peer)
+static enum client_admission admit(const struct listener *l, const struct peer *peer)
 {
     struct edge *e = l->owner->edge;
     if (l->admin) return ADMISSION_EXEMPT;
@@ -118,7 +118,7 @@ static void take_connection(struct listener *l, int fd)
         close(fd);
         return;
     }
-    enum admission admission = admit(l, &peer);
+    enum client_admission admission = admit(l, &peer);
     bool refused = admission == ADMISSION_REFUSED || admission == ADMISSION_NONE;
     if (refused) metric_add_by(METRIC_CONNECTIONS_REFUSED, E_CONN_LIMIT, 1);
     if (admission == ADMISSION_NONE) {
@@ -196,7 +196,8 @@ static struct listener *listener_new(struct listeners *owner, const struct confi
     l->address = *at;
     l->address.text = slice_of(memcpy(l->text, at->text.p, at->text.n), at->text.n);
     snprintf(l->alt_svc, sizeof l->alt_svc, "h3=\":%u\"; ma=86400", port_of(at));
-    for (int i = 0; i < ADMISSION_COUNT; i++) l->doors[i] = (struct door){ l, (enum admission)i };
+    for (int i = 0; i < ADMISSION_COUNT; i++)
+        l->doors[i] = (struct door){ l, (enum client_admission)i };
     scope_init(&l->scope, &owner->edge->worker, on_listener_idle);
     op_init(&l->accept, &l->scope, on_accept);
     timer_init(&l->retry, on_retry);
@@ -210,7 +211,7 @@ static struct listener *listener_new(struct listeners *owner, const struct confi
 static bool admit_quic(struct quic_endpoint *e, struct peer *peer)
 {
     struct listener *l = container_of(e, struct listener, quic);
-    enum admission admission = admit(l, peer);
+    enum client_admission admission = admit(l, peer);
     metric_add(METRIC_CONNECTIONS_ACCEPTED, 1);
     if (admission == ADMISSION_REFUSED || admission == ADMISSION_NONE) {
         client_limits_leave(&l->owner->edge->node->clients, admission, peer->address);

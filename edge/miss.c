@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache/disk.h"
 #include "cache/parts.h"
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
@@ -11,6 +12,21 @@
 #include "protocols/http/accept.h"
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
+
+/* A response may take the place of something on the disk: nobody sees it before that is forgotten
+ * for good, but a disk that does not answer is not waited for. */
+#define SETTLE_PATIENCE_MS 1000
+
+/* The origin's response, and what was decided about it. */
+struct judged {
+    struct response response;
+    enum http_version version;
+    struct body *body; /* NULL: it is the fill's, or closed */
+    struct freshness freshness;
+    struct slice vary, vary_key;
+    enum store_reason reason;
+    bool stored, kept, admitted;
+};
 
 struct miss {
     struct list link; /* of the edge's */
@@ -28,6 +44,10 @@ struct miss {
     struct miss_watch *watch;
     struct fetch fetch;
     struct fill fill;
+    struct judged judged;
+    struct disk_wait settling;
+    struct timer settle_patience;
+    bool forgot;  /* something on the disk, for this response */
     bool is_part; /* a 206 that is kept */
     bool ending;
     int64_t requested_ms;
@@ -55,6 +75,8 @@ static void end(struct miss *m)
 {
     if (m->ending) return;
     m->ending = true;
+    timer_cancel(&m->settle_patience);
+    body_close(&m->judged.body);
     fetch_close(&m->fetch);
     if (m->watch) m->watch->miss = NULL;
     object_drop(&m->object);
@@ -150,6 +172,7 @@ static void drop_conditions(struct miss *m)
 }
 
 static const struct fetch_ops fetch_ops;
+static void on_settle_patience_over(struct timer *t);
 
 static void ask(struct miss *m, struct body *request_body, bool te_trailers)
 {
@@ -193,6 +216,7 @@ void miss_start(struct edge *e, const struct miss_order *order, struct miss_watc
     arena_init(&m->arena, ARENA_CHUNK_BYTES);
     scope_init(&m->scope, &e->worker, on_scope_idle);
     list_append(&e->misses, &m->link);
+    timer_init(&m->settle_patience, on_settle_patience_over);
     prepare(m, order);
     m->watch = watch;
     if (watch) watch->miss = m;
@@ -264,6 +288,12 @@ static bool may_be_stored(const struct miss *m, const struct response *r)
     return !ranged || r->status == 200;
 }
 
+static bool is_too_large_for_memory(const struct miss *m)
+{
+    int64_t length = m->judged.response.length;
+    return length > 0 && (uint64_t)length > m->edge->node->index.object_memory_max_bytes;
+}
+
 /* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets
  * it. */
 static void tell_unstored(struct miss *m, const struct fields *all, const struct fields *stored)
@@ -291,27 +321,27 @@ static void prepare_stored(struct miss *m, struct response *r)
 
 /* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken
  * it. */
-static void publish(struct miss *m, struct response *r, const struct freshness *fresh, bool *stored,
-                    bool *kept)
+static void publish(struct miss *m)
 {
-    struct slice vary, vary_key;
-    vary_of(m, r, &vary, &vary_key);
-    object_set_head(m->object, r, fresh, vary, vary_key, *kept);
-    m->is_part = *stored && r->status == 206;
-    if (*stored && !m->is_part && !index_publish(index_of(m), m->object)) {
-        *stored = *kept = false;
-        object_stop_retaining(m->object, 2 * m->config->cache.object_max_bytes);
+    struct judged *j = &m->judged;
+    struct index *ix = index_of(m);
+    object_set_head(m->object, &j->response, &j->freshness, j->vary, j->vary_key, j->kept);
+    m->is_part = j->stored && j->response.status == 206;
+    if (j->stored && !m->is_part && !index_publish(ix, m->object)) {
+        j->stored = j->kept = false;
+        object_stop_retaining(m->object, 2 * ix->object_memory_max_bytes);
     }
 }
 
 /* Why it is not stored, for who reads Cache-Status. */
-static void tell_reason(struct miss *m, enum store_reason reason, bool stored)
+static void tell_reason(struct miss *m)
 {
+    const struct judged *j = &m->judged;
     if (!m->watch) return;
-    m->watch->stored = stored;
-    m->watch->reason = stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL
-                       : reason != STORE_OK ? store_reason_name(reason)
-                                            : "too_large";
+    m->watch->stored = j->stored;
+    m->watch->reason = j->stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL
+                       : j->reason != STORE_OK ? store_reason_name(j->reason)
+                                               : "too_large";
 }
 
 static bool is_server_error(int status)
@@ -319,13 +349,22 @@ static bool is_server_error(int status)
     return status == 500 || (status >= 502 && status <= 504);
 }
 
+/* Too large for memory, and asked for the first time. */
+static bool is_only_not_admitted(const struct miss *m)
+{
+    const struct judged *j = &m->judged;
+    return j->reason == STORE_OK && may_be_stored(m, &j->response) && !j->admitted;
+}
+
 /* That its responses are not shared is remembered, but not of an origin in trouble: those who ask
  * meanwhile must not ask it all at once. */
-static void release(struct miss *m, int status)
+static void release(struct miss *m)
 {
+    const struct judged *j = &m->judged;
     int64_t until_ms = m->edge->worker.wall_ms + m->config->cache.uncacheable_ms;
+    bool may_be_next_time = is_server_error(j->response.status) || is_only_not_admitted(m);
     if (m->kind != MISS_SHARED) return;
-    index_release(index_of(m), m->object, is_server_error(status) ? 0 : until_ms);
+    index_release(index_of(m), m->object, may_be_next_time ? 0 : until_ms);
 }
 
 /* An error that nothing forbids to share is given to all who wait for it, though it is fresh for
@@ -337,26 +376,92 @@ static bool is_shared_error(const struct miss *m, const struct response *r,
            r->length >= 0 && (uint64_t)r->length <= m->config->cache.window_bytes;
 }
 
+/* Whether it is written to the disk. What is too large for memory is, also where nobody has asked
+ * for it before, when several wait for it: only so can they share it. */
+static bool admit_to_disk(struct miss *m)
+{
+    struct disk *disk = index_of(m)->disk;
+    if (!disk || !atomic_load(&disk->up)) return false;
+    return admission_admits(&disk->admission, m->key.hash, atomic_load(&disk->used_bytes),
+                            atomic_load(&disk->limit_bytes)) ||
+           (is_too_large_for_memory(m) && object_has_company(m->object));
+}
+
+static void judge_storing(struct miss *m)
+{
+    struct judged *j = &m->judged;
+    struct response *r = &j->response;
+    j->stored = j->reason == STORE_OK && may_be_stored(m, r);
+    j->admitted = j->stored && admit_to_disk(m);
+    if (is_too_large_for_memory(m) && !j->admitted) j->stored = false;
+    j->kept = j->stored || is_shared_error(m, r, j->reason);
+    if (j->stored)
+        prepare_stored(m, r);
+    else if (m->route->cache.surrogate_control)
+        fields_remove(&r->fields, FIELD_SURROGATE_CONTROL);
+}
+
+static void show_response(struct miss *m)
+{
+    struct judged *j = &m->judged;
+    struct body *body = j->body;
+    j->body = NULL;
+    if (!j->stored) release(m);
+    publish(m);
+    tell_reason(m);
+    fill_start(&m->fill, index_of(m), m->object, j->kept, j->admitted, body,
+               m->config->cache.object_max_bytes, &m->scope, on_fill_ended);
+}
+
+static void on_settle_patience_over(struct timer *t)
+{
+    show_response(container_of(t, struct miss, settle_patience));
+}
+
+/* The wait is the disk's until this. */
+static void on_settled(struct note *n)
+{
+    struct miss *m = container_of(n, struct miss, settling.note);
+    bool waiting = m->judged.body && !m->ending;
+    timer_cancel(&m->settle_patience);
+    if (waiting) show_response(m);
+    scope_leave(&m->scope);
+}
+
+static bool must_settle(struct miss *m)
+{
+    struct worker *w = &m->edge->worker;
+    if (!m->forgot) return false;
+    m->settling.note.run = on_settled;
+    if (disk_is_settled(index_of(m)->disk, &m->settling, w)) return false;
+    scope_enter(&m->scope);
+    timer_set(&w->wheel, &m->settle_patience, worker_now_ms(w) + SETTLE_PATIENCE_MS);
+    return true;
+}
+
 static void use_response(struct miss *m, const struct h1_response *from, struct body *body)
 {
-    struct response r = from->msg;
-    struct freshness fresh;
-    enum store_reason reason = judge(m, &r, &fresh);
-    bool stored = reason == STORE_OK && may_be_stored(m, &r);
-    bool kept = stored || is_shared_error(m, &r, reason);
-    if (stored)
-        prepare_stored(m, &r);
-    else if (m->route->cache.surrogate_control)
-        fields_remove(&r.fields, FIELD_SURROGATE_CONTROL);
-    sign(m, &r, from->version);
-    if (!stored) release(m, r.status);
-    publish(m, &r, &fresh, &stored, &kept);
-    tell_reason(m, reason, stored);
-    fill_start(&m->fill, index_of(m), m->object, kept, body, m->config->cache.object_max_bytes,
-               &m->scope, on_fill_ended);
+    struct judged *j = &m->judged;
+    *j = (struct judged){ .response = from->msg, .version = from->version, .body = body };
+    j->reason = judge(m, &j->response, &j->freshness);
+    judge_storing(m);
+    sign(m, &j->response, j->version);
+    vary_of(m, &j->response, &j->vary, &j->vary_key);
+    if (j->stored && index_of(m)->disk &&
+        index_forget_stored(index_of(m), &m->key, j->vary, j->vary_key))
+        m->forgot = true;
+    if (!must_settle(m)) show_response(m);
 }
 
 /* ---- the response speaks of what is stored ---- */
+
+/* Where the disk has the body, or is about to, it gets the new head. */
+static void publish_generation(struct miss *m, struct object *old, struct object *o)
+{
+    struct index *ix = index_of(m);
+    bool written = payload_stored(o->payload) || atomic_load(&old->write);
+    if (index_publish(ix, o) && ix->disk && written) disk_write(ix->disk, o);
+}
 
 /* A new generation of a stored object: its body, and fields that update brings. */
 static struct object *freshen(struct miss *m, struct object *stored, const struct response *update,
@@ -375,7 +480,7 @@ static struct object *freshen(struct miss *m, struct object *stored, const struc
     atomic_store_explicit(&o->hits, atomic_load(&stored->hits), memory_order_relaxed);
     o->shareable = reason == STORE_OK;
     if (reason == STORE_OK)
-        index_publish(index_of(m), o);
+        publish_generation(m, stored, o);
     else if (reason != STORE_AUTHORIZATION) /* which speaks of the one who asked only */
         index_remove(index_of(m), stored);
     return o;
@@ -426,9 +531,9 @@ static void apply_head(struct miss *m, const struct response *r)
 static void invalidate_key(struct miss *m, const struct key *key)
 {
     struct key parts;
-    index_invalidate(index_of(m), key);
     parts_key(key, &m->arena, &parts);
-    index_invalidate(index_of(m), &parts);
+    unsigned n = index_invalidate(index_of(m), key) + index_invalidate(index_of(m), &parts);
+    if (n && index_of(m)->disk) m->forgot = true;
 }
 
 static void invalidate_reference(struct miss *m, const struct response *r, enum field_id id)

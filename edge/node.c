@@ -55,10 +55,26 @@ static size_t cache_bytes(const struct config *c)
     return c->cache.memory_bytes - (workers < eighth ? workers : eighth);
 }
 
+/* What is on the disk is found before the first request comes. Purges go on from where they were.
+ */
+static void open_disk(struct node *n, const struct config *c)
+{
+    uint64_t highest_purge_seq = 0;
+    if (c->cache.disk_path.n == 0) return;
+    struct disk_settings settings = { .path = c->cache.disk_path.p,
+                                      .size_bytes = c->cache.disk_bytes,
+                                      .queue_bytes = c->cache.disk_queue_bytes };
+    n->disk = n->index.disk = disk_open(&settings, &n->index, &highest_purge_seq);
+    if (highest_purge_seq > atomic_load(&n->index.purge_seq))
+        atomic_store(&n->index.purge_seq, highest_purge_seq);
+}
+
 int node_start(struct node *n, const struct config *c)
 {
     unsigned count = node_edges(c);
     index_init(&n->index, cache_bytes(c), c->cache.variants_max, c->cache.window_bytes);
+    n->index.object_memory_max_bytes = c->cache.object_memory_max_bytes;
+    open_disk(n, c);
     origin_limits_init(&n->origin_limits);
     client_limits_init(&n->clients);
     quic_node_init(&n->quic, count);
@@ -150,7 +166,9 @@ void node_free(struct node *n)
         worker_join(&n->edges[i].worker);
         quic_worker_free(&n->edges[i].quic);
     }
+    if (n->disk) disk_stop(n->disk);
     index_free(&n->index);
+    disk_free(&n->disk);
     client_limits_free(&n->clients);
     quic_node_free(&n->quic);
     origin_limits_free(&n->origin_limits);

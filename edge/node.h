@@ -8,6 +8,7 @@
 
 #include <signal.h>
 
+#include "cache/disk.h"
 #include "cache/index.h"
 #include "edge/access_log.h"
 #include "edge/client_limits.h"
@@ -33,6 +34,7 @@ struct edge {
     struct resolver resolver;
     struct access_log access_log;
     struct list misses; /* struct miss.link */
+    unsigned loads;     /* from the disk, under way */
 
     bool draining;  /* stopping: the sites' connections end */
     bool aborting;  /* without waiting for what is in flight */
@@ -44,6 +46,7 @@ struct edge {
 
 struct node {
     struct index index;
+    struct disk *disk; /* the index's; NULL: none */
     struct origin_limits origin_limits;
     struct client_limits clients;
     struct quic_node quic;
@@ -98,5 +101,7 @@ void edge_stop(struct edge *e);
 void edge_abort(struct edge *e);
 /* One of its misses is gone. */
 void edge_miss_ended(struct edge *e);
+/* One of its loads is; owner is the edge. */
+void edge_load_ended(void *owner);
 
 #endif

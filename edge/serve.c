@@ -1,5 +1,7 @@
 #include "edge/serve.h"
 
+#include "cache/disk.h"
+#include "cache/load.h"
 #include "cache/parts.h"
 #include "edge/admit.h"
 #include "edge/base/error.h"
@@ -130,7 +132,7 @@ static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reaso
 static void deliver_stored(struct serve *s, struct object *o, enum verdict verdict)
 {
     bool fills = object_state(o) != OBJECT_COMPLETE;
-    if (fills && !object_join(o)) {
+    if (fills ? !object_join(o) : !object_is_readable(o)) {
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
         return;
     }
@@ -293,6 +295,11 @@ static void look_up(struct serve *s)
         else
             fetch_for_all(s, &found);
         break;
+    case LOOKUP_LOAD:
+        load_start(index_of(s), &s->edge->worker, found.pending, edge_load_ended, s->edge);
+        s->edge->loads++;
+        wait_for(s, found.pending);
+        break;
     case LOOKUP_JOIN: join(s, &found); break;
     case LOOKUP_PASS: fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS); break;
     }
@@ -310,6 +317,13 @@ static bool stored_can_answer(struct serve *s)
     enum reuse reuse = policy_reuse(&s->route->cache, req, &o->freshness, wall_ms(s));
     object_drop(&o);
     return reuse == REUSE_FRESH || reuse == REUSE_STALE;
+}
+
+/* What only the disk has is to be loaded first. */
+static bool disk_may_answer(struct serve *s)
+{
+    struct disk *disk = index_of(s)->disk;
+    return disk && s->lookups < LOOKUPS_MAX && disk_has_unloaded(disk, &s->key);
 }
 
 static bool answer_from_parts(struct serve *s)
@@ -343,7 +357,7 @@ static void choose(struct serve *s)
         fetch_alone(s, MISS_OPAQUE, FWD_BYPASS, VERDICT_BYPASS);
     else if (!cached || s->x->request_body)
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
-    else if (!is_special(req) || stored_can_answer(s))
+    else if (!is_special(req) || disk_may_answer(s) || stored_can_answer(s))
         look_up(s);
     else
         serve_special(s);
@@ -374,6 +388,18 @@ static bool try_again(struct serve *s, const struct object *o, int error)
     return true;
 }
 
+/* What the disk had is in the index now, unless memory is too short even for that. */
+static void look_again(struct serve *s)
+{
+    let_go(s);
+    s->joiner = s->status.collapsed = false;
+    s->status.fwd = FWD_NONE;
+    if (s->lookups > LOOKUPS_MAX)
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    else
+        choose(s);
+}
+
 /* It went on as another object: freshened by a 304, or the stale one because the origin failed. */
 static void use_successor(struct serve *s)
 {
@@ -395,6 +421,10 @@ static void use_object(struct serve *s)
     enum object_state state = object_state(o);
     if (state == OBJECT_REPLACED) {
         use_successor(s);
+        return;
+    }
+    if (state == OBJECT_LOADED) {
+        look_again(s);
         return;
     }
     int error = state == OBJECT_FAILED ? o->error : 0;

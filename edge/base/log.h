@@ -33,6 +33,9 @@ struct log_site {
         log_at(&log_site_, (level), __VA_ARGS__);                                                  \
     } while (0)
 
+/* As log_event, but never left out: for what is the answer to somebody, or happens once. */
+#define log_always(level, ...) log_at(&(struct log_site){ 0 }, (level), __VA_ARGS__)
+
 void log_at(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -40,6 +40,12 @@ static const char *name_flood(unsigned index)
     return names[index];
 }
 
+static const char *name_disk_drop(unsigned index)
+{
+    static const char *const names[METRIC_DISK_DROPS] = { "queue", "down", "failed" };
+    return names[index];
+}
+
 static const char *name_status_class(unsigned index)
 {
     static const char *const names[METRIC_STATUS_CLASSES] = { "none", "1xx", "2xx",

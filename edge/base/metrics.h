@@ -26,6 +26,7 @@ enum metric_protocol {
     METRIC_PROTOCOLS
 };
 
+#define METRIC_DISK_DROPS      3 /* members of METRIC_DISK_DROPPED: enum disk_drop */
 #define METRIC_FLOOD_KINDS     7 /* members of METRIC_FLOODS: enum flood_kind */
 #define METRIC_STATUS_CLASSES  6 /* members of METRIC_RESPONSES: status / 100; 0: none was sent */
 #define METRIC_HISTOGRAM_CELLS (HISTOGRAM_BUCKETS + 1) /* and the sum */

@@ -101,6 +101,13 @@ void op_read(struct worker *w, struct op *op, int fd, void *to, size_t size_byte
     arm(op, sqe);
 }
 
+void op_read_at(struct worker *w, struct op *op, int fd, void *to, size_t size_bytes, uint64_t at)
+{
+    struct io_uring_sqe *sqe = prepare(w);
+    io_uring_prep_read(sqe, fd, to, (unsigned)size_bytes, at);
+    arm(op, sqe);
+}
+
 /* The cancellation itself has no op: its outcome is the outcome of what it cancels. It cannot hit a
  * later op at the same address, because the queue is in order and the address is free only after
  * the last completion. */

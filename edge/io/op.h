@@ -53,6 +53,8 @@ void op_recvmsg_multishot(struct worker *w, struct op *op, int fd, struct msghdr
 /* Once, when one of events (POLLOUT and so on) has come. */
 void op_poll(struct worker *w, struct op *op, int fd, unsigned events);
 void op_read(struct worker *w, struct op *op, int fd, void *to, size_t size_bytes);
+/* Of a file, from a place in it; may give less than was asked for. */
+void op_read_at(struct worker *w, struct op *op, int fd, void *to, size_t size_bytes, uint64_t at);
 
 /* Asks the kernel to end an armed op; it still completes, with -ECANCELED or with what it had
  * reached. */

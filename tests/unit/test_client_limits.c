@@ -37,12 +37,12 @@ static const uint8_t *address_of(unsigned client)
     return address;
 }
 
-static enum admission enter(const struct http_limits *l, unsigned client)
+static enum client_admission enter(const struct http_limits *l, unsigned client)
 {
     return client_limits_enter(&limits, l, address_of(client));
 }
 
-static void leave(enum admission admission, unsigned client)
+static void leave(enum client_admission admission, unsigned client)
 {
     client_limits_leave(&limits, admission, address_of(client));
 }
@@ -102,7 +102,7 @@ static void test_a_limit_that_comes_and_goes(void **state)
 }
 
 struct connection {
-    enum admission admission;
+    enum client_admission admission;
     unsigned client;
 };
 
@@ -118,7 +118,7 @@ static void test_model(void **state)
     for (int i = 0; i < STEPS; i++) {
         unsigned client = (unsigned)rand() % CLIENTS;
         if (n < HELD && rand() % 2) {
-            enum admission a = enter(&l, client);
+            enum client_admission a = enter(&l, client);
             assert_int_equal(a, counts[client] < 3 ? ADMISSION_BY_ADDRESS : ADMISSION_REFUSED);
             if (a == ADMISSION_REFUSED) {
                 leave(a, client);

@@ -505,7 +505,7 @@ static void test_the_reference_has_every_directive(void **state)
     assert_int_equal(sections, config_directive_count);
     for (size_t i = 0; i < config_directive_count; i++)
         assert_non_null(strstr(text, config_directives[i].prose));
-    assert_non_null(strstr(text, "\n    object_max SIZE | memory/NUMBER;\n"));
+    assert_non_null(strstr(text, "\n    object_max SIZE | memory/NUMBER | auto;\n"));
     free(text);
 }
 

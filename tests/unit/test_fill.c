@@ -204,8 +204,8 @@ static void begin(const char *script, bool stored)
 
 static void start(bool stored)
 {
-    fill_start(&scene.fill, &ix, scene.object, stored, &scene.script.body, OBJECT_MAX, &scope,
-               on_ended);
+    fill_start(&scene.fill, &ix, scene.object, stored, false, &scene.script.body, OBJECT_MAX,
+               &scope, on_ended);
 }
 
 static bool is_in_index(void)

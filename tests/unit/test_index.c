@@ -41,13 +41,13 @@ static int close_index(void **state)
 static struct key key_of(const char *text)
 {
     struct slice s = arena_copy(&arena, slice_str(text));
-    return (struct key){ key_hash(s), s, SLICE("/") };
+    return (struct key){ .hash = key_hash(s), .text = s, .target = SLICE("/") };
 }
 
 static struct key numbered(unsigned n)
 {
     struct slice s = arena_printf(&arena, "key %u", n);
-    return (struct key){ key_hash(s), s, SLICE("/") };
+    return (struct key){ .hash = key_hash(s), .text = s, .target = SLICE("/") };
 }
 
 /* A request with at most one field; the name of a variant is the value of X-V. */

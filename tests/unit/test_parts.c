@@ -32,7 +32,7 @@ static int open_index(void **state)
     arena_init(&arena, 4096);
     index_init(&ix, (size_t)1 << 30, 4, 65536);
     struct slice text = SLICE("4http a key");
-    key = (struct key){ key_hash(text), text, SLICE("/") };
+    key = (struct key){ .hash = key_hash(text), .text = text, .target = SLICE("/") };
     return 0;
 }
 

@@ -1,0 +1,236 @@
+#include "cache/disk.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "cache/disk_writer.h"
+#include "cache/index.h"
+#include "edge/base/check.h"
+#include "edge/base/log.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/io/worker.h"
+
+uint64_t disk_hash(const struct disk *d, const struct key *key)
+{
+    return key_hash_with(&d->stamp.seed, key->text);
+}
+
+/* ---- what is to be written ---- */
+
+static void enqueue_locked(struct disk *d, struct disk_write *w)
+{
+    if (w->queued) return;
+    w->queued = true;
+    object_hold(w->object);
+    list_append(&d->queue, &w->link);
+    pthread_cond_signal(&d->bell);
+}
+
+/* One that still fills takes room for what may wait of it. */
+static struct disk_write *begin_write(struct disk *d, struct object *o, bool head_only)
+{
+    size_t bytes = object_state(o) == OBJECT_COMPLETE ? o->payload->end : DISK_SPILL_BYTES;
+    if (head_only) bytes = 0;
+    if (!atomic_load(&d->up)) return NULL;
+    struct disk_write *w = NULL;
+    pthread_mutex_lock(&d->lock);
+    if (d->queued_bytes + bytes <= d->settings.queue_bytes && !d->stopping) {
+        w = xcalloc(1, sizeof *w);
+        list_init(&w->link);
+        w->disk = d;
+        w->object = o;
+        w->counted_bytes = bytes;
+        w->head_only = head_only;
+        d->queued_bytes += bytes;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return w;
+}
+
+static void count_drop(const struct disk *d)
+{
+    enum disk_drop why = atomic_load(&d->up) ? DISK_DROP_QUEUE : DISK_DROP_DOWN;
+    metric_add_by(METRIC_DISK_DROPPED, why, 1);
+}
+
+bool disk_write(struct disk *d, struct object *o)
+{
+    struct disk_write *w = atomic_load(&o->write);
+    if (!w) {
+        w = begin_write(d, o, payload_stored(o->payload));
+        if (!w) count_drop(d);
+        atomic_store(&o->write, w);
+    }
+    if (!w || atomic_load(&w->over)) return false;
+    pthread_mutex_lock(&d->lock);
+    enqueue_locked(d, w);
+    pthread_mutex_unlock(&d->lock);
+    return true;
+}
+
+void disk_write_end(struct disk *d, struct disk_write *w)
+{
+    if (atomic_exchange(&w->over, true)) return;
+    pthread_mutex_lock(&d->lock);
+    d->queued_bytes -= w->counted_bytes;
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* The writer clears away what there is of it. */
+void disk_write_abort(struct disk *d, struct object *o)
+{
+    struct disk_write *w = atomic_load(&o->write);
+    if (!w || atomic_load(&w->over)) return;
+    disk_write_end(d, w);
+    pthread_mutex_lock(&d->lock);
+    enqueue_locked(d, w);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void disk_write_fail(struct disk *d, struct disk_write *w)
+{
+    disk_write_end(d, w);
+    if (w->stored && !w->head_only) directory_forget(&d->directory, w->stored);
+    if (object_is_spilling(w->object)) {
+        index_remove(d->index, w->object);
+        object_stop_retaining(w->object, DISK_SPILL_BYTES);
+    }
+    metric_add_by(METRIC_DISK_DROPPED, DISK_DROP_FAILED, 1);
+}
+
+void disk_write_free(struct disk_write **w)
+{
+    if (!*w) return;
+    CHECK(!(*w)->queued);
+    disk_write_end((*w)->disk, *w);
+    stored_drop(&(*w)->disk->directory, &(*w)->stored);
+    free(*w);
+    *w = NULL;
+}
+
+struct disk_write *disk_dequeue(struct disk *d)
+{
+    struct disk_write *w = NULL;
+    pthread_mutex_lock(&d->lock);
+    if (!list_empty(&d->queue)) {
+        w = container_of(d->queue.next, struct disk_write, link);
+        list_remove(&w->link);
+        w->queued = false;
+    }
+    pthread_mutex_unlock(&d->lock);
+    return w;
+}
+
+void disk_requeue(struct disk *d, struct disk_write *w)
+{
+    pthread_mutex_lock(&d->lock);
+    if (!w->queued) {
+        w->queued = true;
+        object_hold(w->object);
+        list_prepend(&d->queue, &w->link);
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- what is to be forgotten ---- */
+
+/* Its number goes out of the catalog with the writer's next commit. */
+static void forget_for_good(struct disk *d, uint64_t id)
+{
+    pthread_mutex_lock(&d->lock);
+    if (d->forgotten_count == d->forgotten_capacity) {
+        d->forgotten_capacity = d->forgotten_capacity ? d->forgotten_capacity * 2 : 64;
+        d->forgotten = xrealloc(d->forgotten, d->forgotten_capacity * sizeof *d->forgotten);
+    }
+    d->forgotten[d->forgotten_count++] = id;
+    d->forgotten_ever++;
+    pthread_cond_signal(&d->bell);
+    pthread_mutex_unlock(&d->lock);
+}
+
+void disk_forget(struct disk *d, struct stored *s)
+{
+    if (directory_forget(&d->directory, s)) forget_for_good(d, s->id);
+}
+
+static void on_gone(void *context, struct stored *s)
+{
+    forget_for_good(context, s->id);
+}
+
+unsigned disk_forget_key(struct disk *d, const struct key *key)
+{
+    return directory_forget_all(&d->directory, disk_hash(d, key), false, 0, on_gone, d);
+}
+
+unsigned disk_forget_unloaded(struct disk *d, const struct key *key)
+{
+    return directory_forget_all(&d->directory, disk_hash(d, key), true, key->slice, on_gone, d);
+}
+
+bool disk_has_unloaded(struct disk *d, const struct key *key)
+{
+    return directory_has_unloaded(&d->directory, disk_hash(d, key), key->slice);
+}
+
+bool disk_is_settled(struct disk *d, struct disk_wait *w, struct worker *worker)
+{
+    pthread_mutex_lock(&d->lock);
+    bool settled = d->settled >= d->forgotten_ever || !atomic_load(&d->up);
+    if (!settled) {
+        w->worker = worker;
+        w->upto = d->forgotten_ever;
+        list_append(&d->waits, &w->link);
+    }
+    pthread_mutex_unlock(&d->lock);
+    return settled;
+}
+
+void disk_read_failed(struct disk *d, struct stored *s, const char *why)
+{
+    metric_add(METRIC_DISK_READ_ERRORS, 1);
+    log_event(LOG_WARNING, "disk cache %s: an object is forgotten: %s", d->settings.path, why);
+    disk_forget(d, s);
+}
+
+/* ---- opening and closing ---- */
+
+struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
+                       uint64_t *highest_purge_seq)
+{
+    struct disk *d = xcalloc(1, sizeof *d);
+    d->index = ix;
+    d->settings = *settings;
+    d->settings.path = xstrdup(settings->path);
+    d->lock_fd = -1;
+    atomic_init(&d->fd, -1);
+    pthread_mutex_init(&d->lock, NULL);
+    pthread_cond_init(&d->bell, NULL);
+    list_init(&d->queue);
+    list_init(&d->waits);
+    directory_init(&d->directory, &ix->budget);
+    admission_init(&d->admission, settings->size_bytes / DISK_OBJECT_BYTES);
+    disk_writer_start(d, highest_purge_seq);
+    return d;
+}
+
+void disk_stop(struct disk *d)
+{
+    disk_writer_stop(d);
+}
+
+void disk_free(struct disk **freed)
+{
+    struct disk *d = *freed;
+    *freed = NULL;
+    if (!d) return;
+    directory_free(&d->directory);
+    admission_free(&d->admission);
+    pthread_mutex_destroy(&d->lock);
+    pthread_cond_destroy(&d->bell);
+    if (d->lock_fd >= 0) close(d->lock_fd);
+    free(d->forgotten);
+    free((char *)d->settings.path);
+    free(d);
+}

@@ -1,0 +1,394 @@
+#include "cache/disk_writer.h"
+
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "cache/disk_batch.h"
+#include "cache/disk_store.h"
+#include "cache/index.h"
+#include "edge/base/clock.h"
+#include "edge/base/log.h"
+#include "edge/base/mem.h"
+#include "edge/base/metrics.h"
+#include "edge/io/worker.h"
+
+#define LINGER_MS     5 /* so that small objects share a commit */
+#define RETRY_MS      1000
+#define RETRY_MAX_MS  30000
+#define DAMAGES_MAX   3 /* stores abandoned in one process: each keeps its file and map open */
+#define PAGE_DAMAGED  (-1) /* beside LMDB's and errno's: a page of the map could not be read */
+
+struct writer {
+    struct disk *disk;
+    struct disk_batch batch;
+    bool open;
+    bool failing;
+    int64_t retry_at_ms, retry_ms;
+    unsigned damages;
+    uint64_t *forgetting; /* taken from the disk, not yet out of the catalog */
+    size_t forgetting_count, forgetting_capacity;
+    uint64_t forgetting_upto; /* settled once they are */
+};
+
+/* ---- pages that cannot be read ---- */
+
+/* LMDB reads its tree through a map, and what the disk cannot give ends a process by SIGBUS. Here it
+ * ends the batch. */
+static _Thread_local sigjmp_buf *guard;
+
+static void on_sigbus(int number, siginfo_t *info, void *context)
+{
+    (void)info, (void)context;
+    if (guard) siglongjmp(*guard, PAGE_DAMAGED);
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void catch_sigbus(void)
+{
+    struct sigaction a = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER };
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGBUS, &a, NULL);
+}
+
+/* ---- a batch ---- */
+
+static int collect(struct disk *d, struct disk_batch *b)
+{
+    struct disk_write *w;
+    int rc = 0;
+    while (!rc && !disk_batch_is_full(d, b) && (w = disk_dequeue(d))) {
+        struct object *o = w->object;
+        bool more = false;
+        if (!atomic_load(&w->over))
+            rc = disk_batch_put(d, b, w, &more);
+        else if (w->stored && !w->head_only)
+            directory_forget(&d->directory, w->stored);
+        if (more && !rc) disk_requeue(d, w);
+        object_drop(&o);
+    }
+    return rc;
+}
+
+/* What must be gone from the catalog before anything else changes. */
+static int remove_records(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    struct disk_batch *b = &wr->batch;
+    if (!b->dropped_count && !wr->forgetting_count) return 0;
+    int rc = disk_catalog_begin(&d->catalog);
+    for (size_t i = 0; i < b->dropped_count && !rc; i++)
+        rc = disk_catalog_remove(&d->catalog, b->dropped[i]);
+    for (size_t i = 0; i < wr->forgetting_count && !rc; i++)
+        rc = disk_catalog_remove(&d->catalog, wr->forgetting[i]);
+    if (rc)
+        disk_catalog_abort(&d->catalog);
+    else
+        rc = disk_catalog_commit(&d->catalog);
+    return rc;
+}
+
+static int write_records(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    int rc = disk_catalog_begin(&d->catalog);
+    if (rc) return rc;
+    rc = disk_batch_record(d, &wr->batch);
+    if (!rc) return disk_catalog_commit(&d->catalog);
+    disk_catalog_abort(&d->catalog);
+    return rc;
+}
+
+static void settle(struct writer *wr);
+
+/* After a failure nothing is queued: a value that is nobody's tells whether the disk takes any. */
+static int try_out(struct disk *d, struct disk_batch *b)
+{
+    char *at;
+    uint32_t page;
+    int rc = disk_batch_make_room(d, b, disk_log_cost(DISK_VALUE_BYTES));
+    if (!rc) rc = disk_log_append(&d->log, DISK_VALUE_BYTES, &at, &page);
+    if (!rc) memset(at, 0, DISK_VALUE_BYTES);
+    return rc;
+}
+
+static int write_log(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    int rc = disk_log_begin(&d->log);
+    if (rc) return rc;
+    if (wr->failing) rc = try_out(d, &wr->batch);
+    if (!rc) rc = collect(d, &wr->batch);
+    if (!rc) rc = remove_records(wr);
+    if (rc) {
+        disk_log_abort(&d->log);
+        return rc;
+    }
+    settle(wr);
+    rc = disk_log_commit(&d->log);
+    atomic_store(&d->used_bytes, d->log.used_bytes);
+    return rc;
+}
+
+static bool has_queue(struct disk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    bool has = !list_empty(&d->queue);
+    pthread_mutex_unlock(&d->lock);
+    return has;
+}
+
+static int write_batch(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    int64_t began_us = clock_monotonic_us();
+    if (!has_queue(d) && !wr->failing) {
+        int rc = remove_records(wr);
+        if (!rc) settle(wr);
+        return rc;
+    }
+    int rc = write_log(wr);
+    if (rc) return rc;
+    disk_batch_apply(d, &wr->batch);
+    rc = write_records(wr);
+    metric_observe_us(METRIC_DISK_COMMIT, (uint64_t)(clock_monotonic_us() - began_us));
+    return rc;
+}
+
+/* ---- who waits for what is forgotten ---- */
+
+static void take_forgotten(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    pthread_mutex_lock(&d->lock);
+    size_t n = wr->forgetting_count + d->forgotten_count;
+    if (n > wr->forgetting_capacity) {
+        wr->forgetting_capacity = 2 * n;
+        wr->forgetting = xrealloc(wr->forgetting, 2 * n * sizeof *wr->forgetting);
+    }
+    if (d->forgotten_count)
+        memcpy(wr->forgetting + wr->forgetting_count, d->forgotten,
+               d->forgotten_count * sizeof *d->forgotten);
+    wr->forgetting_count = n;
+    wr->forgetting_upto = d->forgotten_ever;
+    d->forgotten_count = 0;
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void tell_waiting_locked(struct disk *d, uint64_t upto)
+{
+    list_each_safe (link, &d->waits) {
+        struct disk_wait *w = container_of(link, struct disk_wait, link);
+        if (w->upto > upto) continue;
+        list_remove(link);
+        worker_post(w->worker, &w->note);
+    }
+}
+
+static void settle(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    wr->forgetting_count = 0;
+    pthread_mutex_lock(&d->lock);
+    d->settled = wr->forgetting_upto;
+    tell_waiting_locked(d, d->settled);
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* ---- a disk that fails ---- */
+
+static int64_t now_ms(void)
+{
+    return clock_monotonic_us() / 1000;
+}
+
+/* Nobody waits for a disk that does not work. */
+static void give_up_queue(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    struct disk_write *w;
+    while ((w = disk_dequeue(d))) {
+        struct object *o = w->object;
+        disk_write_fail(d, w);
+        object_drop(&o);
+    }
+    pthread_mutex_lock(&d->lock);
+    tell_waiting_locked(d, UINT64_MAX);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static void fail(struct writer *wr, int rc)
+{
+    struct disk *d = wr->disk;
+    const char *why = rc == PAGE_DAMAGED ? "a page cannot be read" : disk_log_error(rc);
+    if (!wr->failing)
+        log_always(LOG_ERROR, "disk cache %s: nothing is written for now: %s", d->settings.path,
+                   why);
+    metric_add(METRIC_DISK_WRITE_ERRORS, 1);
+    wr->retry_ms = wr->failing ? wr->retry_ms * 2 : RETRY_MS;
+    if (wr->retry_ms > RETRY_MAX_MS) wr->retry_ms = RETRY_MAX_MS;
+    wr->retry_at_ms = now_ms() + wr->retry_ms;
+    wr->failing = true;
+    if (atomic_exchange(&d->up, false)) metric_add(METRIC_DISK_UP, -1);
+    disk_batch_undo(d, &wr->batch, true);
+    give_up_queue(wr);
+}
+
+static void recover(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    if (wr->failing) log_always(LOG_INFO, "disk cache %s: writing again", d->settings.path);
+    wr->failing = false;
+    if (!atomic_exchange(&d->up, true)) metric_add(METRIC_DISK_UP, 1);
+}
+
+/* A store that is damaged is let go of, and another one begun in its place: whatever the directory
+ * knows of the old one is forgotten. */
+static void abandon(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    struct directory_place place = { 0 };
+    struct stored *found[64];
+    unsigned n;
+    while ((n = directory_walk(&d->directory, &place, found, 64))) {
+        for (unsigned i = 0; i < n; i++) {
+            directory_forget(&d->directory, found[i]);
+            stored_drop(&d->directory, &found[i]);
+        }
+    }
+    disk_store_abandon(d);
+    wr->open = false;
+    wr->damages++;
+}
+
+/* MDB_MAP_FULL: fragments, or a catalog of very many small objects. What is oldest makes room, and
+ * all of the batch is put again. */
+static void squeeze(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    disk_batch_undo(d, &wr->batch, false);
+    for (size_t i = 0; i < wr->batch.write_count; i++) disk_requeue(d, wr->batch.writes[i]);
+    d->log.limit_bytes -= d->log.limit_bytes / 32;
+}
+
+static void reopen(struct writer *wr)
+{
+    uint64_t highest;
+    if (wr->damages > DAMAGES_MAX) {
+        wr->retry_at_ms = INT64_MAX;
+        return;
+    }
+    int rc = disk_store_open(wr->disk, false, &highest);
+    if (rc) {
+        fail(wr, rc);
+        return;
+    }
+    wr->open = true;
+    wr->forgetting_count = 0;
+    recover(wr);
+}
+
+/* ---- the thread ---- */
+
+static int guarded_batch(struct writer *wr)
+{
+    sigjmp_buf here;
+    int rc = sigsetjmp(here, 1);
+    if (rc == 0) {
+        guard = &here;
+        rc = write_batch(wr);
+    }
+    guard = NULL;
+    return rc;
+}
+
+static void turn(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    if (!wr->open) {
+        reopen(wr);
+        return;
+    }
+    take_forgotten(wr);
+    int rc = guarded_batch(wr);
+    bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);
+    if (disk_log_is_full(rc) && d->log.limit_bytes > atomic_load(&d->limit_bytes) / 2)
+        squeeze(wr);
+    else if (rc)
+        fail(wr, rc);
+    else
+        recover(wr);
+    if (damaged) abandon(wr);
+    disk_batch_reset(d, &wr->batch);
+}
+
+static bool has_work_locked(const struct writer *wr)
+{
+    const struct disk *d = wr->disk;
+    return !list_empty(&d->queue) || d->forgotten_count || wr->forgetting_count;
+}
+
+static void wait_until_locked(struct disk *d, int64_t at_ms)
+{
+    struct timespec at = { at_ms / 1000, at_ms % 1000 * 1000000 };
+    pthread_cond_clockwait(&d->bell, &d->lock, CLOCK_MONOTONIC, &at);
+}
+
+/* False once it is to stop and there is nothing left to do. */
+static bool wait_for_work(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    bool ready = true;
+    pthread_mutex_lock(&d->lock);
+    while (!d->stopping && (wr->failing || !has_work_locked(wr))) {
+        if (wr->failing && now_ms() >= wr->retry_at_ms) break;
+        wait_until_locked(d, wr->failing ? wr->retry_at_ms : now_ms() + 3600000);
+    }
+    int64_t until_ms = now_ms() + LINGER_MS;
+    while (!d->stopping && !wr->failing && list_empty(&d->waits) &&
+           d->queued_bytes < d->batch_bytes && now_ms() < until_ms)
+        wait_until_locked(d, until_ms);
+    if (d->stopping) ready = wr->open && !wr->failing && has_work_locked(wr);
+    pthread_mutex_unlock(&d->lock);
+    return ready;
+}
+
+static void *run(void *argument)
+{
+    struct writer *wr = argument;
+    struct disk *d = wr->disk;
+    catch_sigbus();
+    while (wait_for_work(wr)) turn(wr);
+    give_up_queue(wr);
+    if (wr->open) disk_store_close(d, !wr->failing);
+    disk_batch_free(&wr->batch);
+    free(wr->forgetting);
+    free(wr);
+    return NULL;
+}
+
+void disk_writer_start(struct disk *d, uint64_t *highest_purge_seq)
+{
+    struct writer *wr = xcalloc(1, sizeof *wr);
+    wr->disk = d;
+    disk_batch_init(&wr->batch);
+    int rc = disk_store_open(d, true, highest_purge_seq);
+    wr->open = rc == 0;
+    if (rc)
+        fail(wr, rc);
+    else
+        recover(wr);
+    pthread_create(&d->thread, NULL, run, wr);
+}
+
+void disk_writer_stop(struct disk *d)
+{
+    pthread_mutex_lock(&d->lock);
+    d->stopping = true;
+    pthread_cond_signal(&d->bell);
+    pthread_mutex_unlock(&d->lock);
+    pthread_join(d->thread, NULL);
+}
