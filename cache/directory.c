@@ -210,8 +210,9 @@ struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id)
     return s;
 }
 
-unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_only, uint32_t slice,
-                              void (*gone)(void *context, struct stored *s), void *context)
+unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_only,
+                              uint32_t slice, void (*gone)(void *context, struct stored *s),
+                              void *context)
 {
     struct directory_shard *sh = shard_of(d, hash);
     struct stored *taken = NULL;
@@ -240,7 +241,8 @@ unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_
     return n;
 }
 
-/* A bucket at a time; one that does not fit whole into what is left of out comes with the next call. */
+/* A bucket at a time; one that does not fit whole into what is left of out comes with the next
+ * call. */
 static unsigned walk_bucket(struct directory_shard *sh, size_t bucket, struct stored **out,
                             unsigned max)
 {

@@ -1,12 +1,13 @@
 /* directory: what is on the disk, in memory: for each object where its values are.
  *
  * Shared by all workers and the disk's writer: 64 shards, each a hash table under a mutex that is
- * held for a few loads and stores. An object is found by the hash of its primary key, of which there
- * are as many as it has variants and slices; whether it is the right one its head tells, which is on
- * the disk. An object is in the directory, or forgotten: then nobody finds it any more, its values are
- * nobody's, and only who holds a reference still sees it.
+ * held for a few loads and stores. An object is found by the hash of its primary key, of which
+ * there are as many as it has variants and slices; whether it is the right one its head tells,
+ * which is on the disk. An object is in the directory, or forgotten: then nobody finds it any more,
+ * its values are nobody's, and only who holds a reference still sees it.
  *
- * 64 bytes for each object, and a page number for each chunk of large ones: charged to the budget. */
+ * 64 bytes for each object, and a page number for each chunk of large ones: charged to the budget.
+ */
 #ifndef VERGE_CACHE_DIRECTORY_H
 #define VERGE_CACHE_DIRECTORY_H
 
@@ -73,13 +74,15 @@ bool directory_forget(struct directory *d, struct stored *s);
 unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, struct stored **out,
                         unsigned max);
 bool directory_has_unloaded(struct directory *d, uint64_t hash, uint32_t slice);
-/* All listed objects of a hash, whatever their slice, are forgotten; with unloaded_only those of the
- * slice that are not loaded. gone is called for each, with no lock held. Returns how many. */
-unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_only, uint32_t slice,
-                              void (*gone)(void *context, struct stored *s), void *context);
+/* All listed objects of a hash, whatever their slice, are forgotten; with unloaded_only those of
+ * the slice that are not loaded. gone is called for each, with no lock held. Returns how many. */
+unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_only,
+                              uint32_t slice, void (*gone)(void *context, struct stored *s),
+                              void *context);
 /* The listed object with that number; a reference for the caller, NULL where there is none. */
 struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id);
-/* Any listed, whole object, for who lists them: from a place on, which moves on; NULL at the end. */
+/* Any listed, whole object, for who lists them: from a place on, which moves on; NULL at the end.
+ */
 struct directory_place {
     size_t shard, bucket;
 };
@@ -98,8 +101,8 @@ static inline bool stored_is_filling(const struct stored *s)
 {
     return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_FILLING;
 }
-/* Where a value is; false where it has none. *head_size_bytes: of the value, if it is the one with the
- * head, else 0. */
+/* Where a value is; false where it has none. *head_size_bytes: of the value, if it is the one with
+ * the head, else 0. */
 bool stored_locate(struct directory *d, struct stored *s, uint32_t chunk, uint32_t *page,
                    uint32_t *head_size_bytes);
 /* Moves a value that is at page from; false where it is not there (any more). */

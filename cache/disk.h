@@ -18,8 +18,8 @@
 #include "cache/disk_value.h"
 #include "cache/object.h"
 
-#define DISK_FORMAT      1u          /* changes with the layout of values, records and catalog */
-#define DISK_SPILL_BYTES (4u << 20)  /* of a body that fills: what may wait to be written */
+#define DISK_FORMAT       1u          /* changes with the layout of values, records and catalog */
+#define DISK_SPILL_BYTES  (4u << 20)  /* of a body that fills: what may wait to be written */
 #define DISK_OBJECT_BYTES (64u << 10) /* of an object, for estimates */
 
 struct index;
@@ -40,8 +40,8 @@ struct disk_write {
     uint64_t kept_bytes;   /* of the body, in batches that were committed; likewise */
     size_t counted_bytes;  /* in queued_bytes; the disk's lock, like what follows */
     bool queued;
-    bool head_only; /* the body is there: only the head is another */
-    _Atomic bool over;     /* written, failed or given up: nothing more happens to it */
+    bool head_only;    /* the body is there: only the head is another */
+    _Atomic bool over; /* written, failed or given up: nothing more happens to it */
 };
 
 /* Why something is not written; in the order of the metric's labels. */
@@ -63,8 +63,8 @@ struct disk {
     struct admission admission;
     struct disk_stamp stamp;
     int lock_fd;
-    _Atomic int fd;        /* of the log, to read from */
-    _Atomic bool up;       /* it takes what is to be written */
+    _Atomic int fd;                           /* of the log, to read from */
+    _Atomic bool up;                          /* it takes what is to be written */
     _Atomic uint64_t used_bytes, limit_bytes; /* of the log */
 
     /* The writer's. */
@@ -86,12 +86,12 @@ struct disk {
 };
 
 /* Opens or makes the store, reads its catalog and starts the writer. Always gives one: where the
- * store cannot be opened, the log says so, and the writer tries again. highest_purge_seq: of what is
- * stored. */
+ * store cannot be opened, the log says so, and the writer tries again. highest_purge_seq: of what
+ * is stored. */
 struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
                        uint64_t *highest_purge_seq);
-/* Writes what is queued, and what the system has not yet written; ends the writer. No worker may run
- * any more. */
+/* Writes what is queued, and what the system has not yet written; ends the writer. No worker may
+ * run any more. */
 void disk_stop(struct disk *d);
 /* After that, and when no object is left. NULL is well. */
 void disk_free(struct disk **d);
@@ -126,7 +126,8 @@ void disk_read_failed(struct disk *d, struct stored *s, const char *why);
 
 /* ---- the writer ---- */
 
-/* The next of the queue, which lets go of it: the object's reference is the caller's. NULL: none. */
+/* The next of the queue, which lets go of it: the object's reference is the caller's. NULL: none.
+ */
 struct disk_write *disk_dequeue(struct disk *d);
 /* Back to its front. */
 void disk_requeue(struct disk *d, struct disk_write *w);

@@ -1,8 +1,8 @@
-/* disk_batch: what the writer commits at a time: values put at the log's end, and what its oldest end
- * gives up for them.
+/* disk_batch: what the writer commits at a time: values put at the log's end, and what its oldest
+ * end gives up for them.
  *
- * The order is what makes a store right after kill -9: first the catalog loses what goes, then the log
- * changes, then the directory knows, then the catalog. Belongs to the writer. */
+ * The order is what makes a store right after kill -9: first the catalog loses what goes, then the
+ * log changes, then the directory knows, then the catalog. Belongs to the writer. */
 #ifndef VERGE_CACHE_DISK_BATCH_H
 #define VERGE_CACHE_DISK_BATCH_H
 
@@ -37,8 +37,9 @@ struct disk_batch {
 void disk_batch_init(struct disk_batch *b);
 void disk_batch_free(struct disk_batch *b);
 
-/* Puts what an object has that is not written yet, as far as the batch has room; the log's transaction
- * is open. more: it has not put all there is. 0, or an error of the log: nothing of the batch is to be committed then. */
+/* Puts what an object has that is not written yet, as far as the batch has room; the log's
+ * transaction is open. more: it has not put all there is. 0, or an error of the log: nothing of the
+ * batch is to be committed then. */
 int disk_batch_put(struct disk *d, struct disk_batch *b, struct disk_write *w, bool *more);
 /* Gives up oldest values until the log has room for that much. */
 int disk_batch_make_room(struct disk *d, struct disk_batch *b, uint64_t bytes);

@@ -3,8 +3,9 @@
  * reader, and read once, at start.
  *
  * It is apart from the log because small records punch holes into the log's runs of free pages. The
- * two are committed one after the other: a record is removed before its values are, and written after
- * them; so a value may be nobody's, but every record has its values. Belongs to one thread; errors as disk_log's. */
+ * two are committed one after the other: a record is removed before its values are, and written
+ * after them; so a value may be nobody's, but every record has its values. Belongs to one thread;
+ * errors as disk_log's. */
 #ifndef VERGE_CACHE_DISK_CATALOG_H
 #define VERGE_CACHE_DISK_CATALOG_H
 
@@ -18,12 +19,12 @@ struct disk_catalog {
 
 /* An object on the disk, as it is written; the numbers of its chunks' pages follow it. */
 struct disk_record {
-    uint64_t hash;       /* of its primary key, with the store's seed */
+    uint64_t hash; /* of its primary key, with the store's seed */
     uint64_t body_bytes;
-    uint64_t purge_seq;  /* current when its origin request began */
+    uint64_t purge_seq;                  /* current when its origin request began */
     uint32_t head_page, head_size_bytes; /* the value with its head */
-    uint32_t slice;      /* as in struct key */
-    uint32_t page_count; /* 0: the value with the head has all of the body */
+    uint32_t slice;                      /* as in struct key */
+    uint32_t page_count;                 /* 0: the value with the head has all of the body */
 };
 
 int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_bytes);
@@ -36,8 +37,8 @@ void disk_catalog_abort(struct disk_catalog *c);
 
 int disk_catalog_put(struct disk_catalog *c, uint64_t id, const struct disk_record *r,
                      const uint32_t *pages);
-/* A value has moved; with STORED_HEAD the one with the head, which now has size_bytes. Where there is
- * no such record, that is well. */
+/* A value has moved; with STORED_HEAD the one with the head, which now has size_bytes. Where there
+ * is no such record, that is well. */
 int disk_catalog_move(struct disk_catalog *c, uint64_t id, uint32_t chunk, uint32_t page,
                       uint32_t size_bytes);
 /* Likewise. */

@@ -1,15 +1,15 @@
 /* disk_log: the bodies on the disk, a log of values in an LMDB environment of its own.
  *
- * A value is appended behind the newest and removed from the oldest end only: so the free pages stay
- * in long runs, and both cost the same however large the log is. Each value occupies pages of its
- * own, one behind the other in the file, and stays there until it is removed: who knows its page
- * reads it from the file, without LMDB. The page of a removed value is not written to before the
- * second transaction after that.
+ * A value is appended behind the newest and removed from the oldest end only: so the free pages
+ * stay in long runs, and both cost the same however large the log is. Each value occupies pages of
+ * its own, one behind the other in the file, and stays there until it is removed: who knows its
+ * page reads it from the file, without LMDB. The page of a removed value is not written to before
+ * the second transaction after that.
  *
  * Nothing is synchronised to the disk but by disk_log_sync: the log survives the end of the process
  * at any moment, not that of the machine. Belongs to one thread, but for the descriptor. Errors are
- * LMDB's, or errno's: 0 is success, disk_log_error names them. After one within a transaction that is
- * to be aborted. */
+ * LMDB's, or errno's: 0 is success, disk_log_error names them. After one within a transaction that
+ * is to be aborted. */
 #ifndef VERGE_CACHE_DISK_LOG_H
 #define VERGE_CACHE_DISK_LOG_H
 
@@ -51,7 +51,8 @@ int disk_log_begin(struct disk_log *l);
 int disk_log_commit(struct disk_log *l);
 void disk_log_abort(struct disk_log *l);
 
-/* Appends a value of size_bytes, at most DISK_VALUE_BYTES: to be written to *at before the next call. */
+/* Appends a value of size_bytes, at most DISK_VALUE_BYTES: to be written to *at before the next
+ * call. */
 int disk_log_append(struct disk_log *l, size_t size_bytes, char **at, uint32_t *page);
 /* The oldest value; its bytes are not looked at. False where there is none. */
 bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out);

@@ -1,9 +1,9 @@
-/* disk_read: a value on its way from the disk into a block, for one worker. It is given over only if
- * it is the value that was asked for, whole and unchanged.
+/* disk_read: a value on its way from the disk into a block, for one worker. It is given over only
+ * if it is the value that was asked for, whole and unchanged.
  *
- * Embedded in whoever reads, whose scope it holds meanwhile. A value that was moved while it was read
- * is read again. Cancelling is not possible, nor needed: a read of a file ends; who has lost interest
- * drops the block. */
+ * Embedded in whoever reads, whose scope it holds meanwhile. A value that was moved while it was
+ * read is read again. Cancelling is not possible, nor needed: a read of a file ends; who has lost
+ * interest drops the block. */
 #ifndef VERGE_CACHE_DISK_READ_H
 #define VERGE_CACHE_DISK_READ_H
 

@@ -1,5 +1,5 @@
-/* disk_stamp: the small file that says what the two others of a store are: their format, and whether
- * they can be trusted.
+/* disk_stamp: the small file that says what the two others of a store are: their format, and
+ * whether they can be trusted.
  *
  * Nothing is synchronised while the store is in use. So a store that was not closed is whole if the
  * machine still runs that wrote it, and anything at all if it does not: the stamp has the machine's

@@ -1,5 +1,5 @@
-/* disk_store: a store's files below its folder (log, catalog, stamp, lock), opened and closed. For the
- * writer, and for who starts it. */
+/* disk_store: a store's files below its folder (log, catalog, stamp, lock), opened and closed. For
+ * the writer, and for who starts it. */
 #ifndef VERGE_CACHE_DISK_STORE_H
 #define VERGE_CACHE_DISK_STORE_H
 

@@ -15,11 +15,11 @@
 #include "edge/base/metrics.h"
 #include "edge/io/worker.h"
 
-#define LINGER_MS     5 /* so that small objects share a commit */
-#define RETRY_MS      1000
-#define RETRY_MAX_MS  30000
-#define DAMAGES_MAX   3 /* stores abandoned in one process: each keeps its file and map open */
-#define PAGE_DAMAGED  (-1) /* beside LMDB's and errno's: a page of the map could not be read */
+#define LINGER_MS    5 /* so that small objects share a commit */
+#define RETRY_MS     1000
+#define RETRY_MAX_MS 30000
+#define DAMAGES_MAX  3    /* stores abandoned in one process: each keeps its file and map open */
+#define PAGE_DAMAGED (-1) /* beside LMDB's and errno's: a page of the map could not be read */
 
 struct writer {
     struct disk *disk;
@@ -35,8 +35,8 @@ struct writer {
 
 /* ---- pages that cannot be read ---- */
 
-/* LMDB reads its tree through a map, and what the disk cannot give ends a process by SIGBUS. Here it
- * ends the batch. */
+/* LMDB reads its tree through a map, and what the disk cannot give ends a process by SIGBUS. Here
+ * it ends the batch. */
 static _Thread_local sigjmp_buf *guard;
 
 static void on_sigbus(int number, siginfo_t *info, void *context)

@@ -1,6 +1,7 @@
 #include "cache/record.h"
 
-/* What the bytes begin with; then key, vary, vary_key, the field lines and those of the trailers. */
+/* What the bytes begin with; then key, vary, vary_key, the field lines and those of the trailers.
+ */
 struct fixed {
     int64_t length;
     uint64_t purge_seq;

@@ -1,5 +1,5 @@
-/* record: an object's head as bytes, for the disk: key, head, freshness, what varies, purge sequence
- * and trailers. Tags are among the fields.
+/* record: an object's head as bytes, for the disk: key, head, freshness, what varies, purge
+ * sequence and trailers. Tags are among the fields.
  *
  * Pure functions. What is read may be anything: every length is checked, and what does not fit is
  * refused as a whole. Integers are the machine's; a store does not move between machines of

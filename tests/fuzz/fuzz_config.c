@@ -34,7 +34,7 @@ static void check_site(const struct config *c, const struct config_site *s)
 static void check_config(const struct config *c)
 {
     CHECK(c->origin_count && c->site_count && c->listen_count);
-    CHECK(c->cache.object_max_bytes && c->cache.object_max_bytes <= c->cache.memory_bytes);
+    CHECK(c->cache.object_max_bytes && c->cache.object_memory_max_bytes <= c->cache.memory_bytes);
     for (size_t i = 0; i < c->origin_count; i++) CHECK(c->origins[i].server_count);
     for (size_t i = 0; i < c->site_count; i++) check_site(c, &c->sites[i]);
 }
