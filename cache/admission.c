@@ -9,14 +9,12 @@ enum {
     KEYS_PER_WORD = 4, /* 16 bits for each key, 4 of them set */
 };
 
-/* An almost empty store has nothing to lose: it takes everything, so that what was fetched once is
- * there after a restart. */
-#define FILLING_SHARE 8
+/* Second misses count while at most so many other keys were missed: a generation, up to two. */
+#define STORE_BYTES_PER_KEY (256 * 1024)
 
-void admission_init(struct admission *a, size_t expected_objects)
+void admission_init(struct admission *a, uint64_t limit_bytes)
 {
-    uint64_t keys = 2 * ((uint64_t)expected_objects + 1);
-    a->generation_words = (keys + KEYS_PER_WORD - 1) / KEYS_PER_WORD;
+    a->generation_words = limit_bytes / STORE_BYTES_PER_KEY / KEYS_PER_WORD + 1;
     a->words = xcalloc(GENERATIONS * a->generation_words, sizeof *a->words);
     atomic_init(&a->remembered, 0);
 }
@@ -71,8 +69,21 @@ static bool seen_before(struct admission *a, uint64_t hash)
     return (known & bits) == bits;
 }
 
-bool admission_admits(struct admission *a, uint64_t hash, uint64_t used_bytes, uint64_t limit_bytes)
+/* Eviction keeps the store a little below its limit, so "not full" leaves it room. */
+static bool is_filling(const struct admission_store *s)
+{
+    return s->used_bytes < s->limit_bytes - s->limit_bytes / 8;
+}
+
+/* Less than half of what is stored on average. Where all objects are of one size, none is small. */
+static bool is_small(uint64_t size_bytes, const struct admission_store *s)
+{
+    return s->object_count && size_bytes < s->used_bytes / s->object_count / 2;
+}
+
+bool admission_admits(struct admission *a, uint64_t hash, uint64_t size_bytes,
+                      const struct admission_store *store)
 {
     bool seen = seen_before(a, hash);
-    return seen || used_bytes < limit_bytes / FILLING_SHARE;
+    return seen || is_filling(store) || is_small(size_bytes, store);
 }

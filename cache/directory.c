@@ -26,6 +26,7 @@ static struct stored **bucket_of(struct directory_shard *sh, uint64_t hash)
 void directory_init(struct directory *d, struct budget *budget)
 {
     d->budget = budget;
+    atomic_init(&d->count, 0);
     for (int i = 0; i < DIRECTORY_SHARDS; i++) {
         struct directory_shard *sh = &d->shards[i];
         pthread_mutex_init(&sh->lock, NULL);
@@ -125,26 +126,28 @@ void directory_add(struct directory *d, struct stored *s, unsigned flags)
     s->next = *bucket;
     *bucket = stored_hold(s);
     sh->count++;
+    atomic_fetch_add_explicit(&d->count, 1, memory_order_relaxed);
     pthread_mutex_unlock(&sh->lock);
     metric_add(METRIC_DISK_OBJECTS, 1);
 }
 
 /* Takes it out of its bucket's chain; whoever does has the directory's reference now. */
-static void take_out_locked(struct directory_shard *sh, struct stored **at)
+static void take_out_locked(struct directory *d, struct directory_shard *sh, struct stored **at)
 {
     struct stored *s = *at;
     *at = s->next;
     s->next = NULL;
     s->flags &= (uint8_t)~STORED_LISTED;
     sh->count--;
+    atomic_fetch_sub_explicit(&d->count, 1, memory_order_relaxed);
     metric_add(METRIC_DISK_OBJECTS, -1);
 }
 
-static void unlist_locked(struct directory_shard *sh, struct stored *s)
+static void unlist_locked(struct directory *d, struct directory_shard *sh, struct stored *s)
 {
     struct stored **at = bucket_of(sh, s->hash);
     while (*at != s) at = &(*at)->next;
-    take_out_locked(sh, at);
+    take_out_locked(d, sh, at);
 }
 
 bool directory_forget(struct directory *d, struct stored *s)
@@ -152,7 +155,7 @@ bool directory_forget(struct directory *d, struct stored *s)
     struct directory_shard *sh = shard_of(d, s->hash);
     pthread_mutex_lock(&sh->lock);
     bool listed = s->flags & STORED_LISTED;
-    if (listed) unlist_locked(sh, s);
+    if (listed) unlist_locked(d, sh, s);
     pthread_mutex_unlock(&sh->lock);
     if (listed) stored_drop(d, &s);
     return listed;
@@ -225,7 +228,7 @@ unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_
             at = &s->next;
             continue;
         }
-        take_out_locked(sh, at);
+        take_out_locked(d, sh, at);
         s->next = taken;
         taken = s;
         n++;
@@ -361,7 +364,7 @@ enum stored_fate stored_judge(struct directory *d, struct stored *s, uint32_t ch
     bool listed = s->flags & STORED_LISTED && at && *at == page;
     bool keep = listed && readable && keeps(s, chunk, full);
     bool drop = listed && !keep;
-    if (drop) unlist_locked(sh, s);
+    if (drop) unlist_locked(d, sh, s);
     pthread_mutex_unlock(&sh->lock);
     if (!drop) return keep ? FATE_KEPT : FATE_GONE;
     stored_drop(d, &s);

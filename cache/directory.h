@@ -52,6 +52,7 @@ struct directory_shard {
 
 struct directory {
     struct budget *budget;
+    _Atomic size_t count; /* of what is listed */
     struct directory_shard shards[DIRECTORY_SHARDS];
 };
 

@@ -210,7 +210,7 @@ struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
     list_init(&d->queue);
     list_init(&d->waits);
     directory_init(&d->directory, &ix->budget);
-    admission_init(&d->admission, settings->size_bytes / DISK_OBJECT_BYTES);
+    admission_init(&d->admission, settings->size_bytes);
     disk_writer_start(d, highest_purge_seq);
     return d;
 }

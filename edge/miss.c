@@ -382,8 +382,12 @@ static bool admit_to_disk(struct miss *m)
 {
     struct disk *disk = index_of(m)->disk;
     if (!disk || !atomic_load(&disk->up)) return false;
-    return admission_admits(&disk->admission, m->key.hash, atomic_load(&disk->used_bytes),
-                            atomic_load(&disk->limit_bytes)) ||
+    int64_t length = m->judged.response.length;
+    struct admission_store store = { atomic_load(&disk->used_bytes),
+                                     atomic_load(&disk->limit_bytes),
+                                     atomic_load(&disk->directory.count) };
+    return admission_admits(&disk->admission, m->key.hash,
+                            length < 0 ? ADMISSION_SIZE_UNKNOWN : (uint64_t)length, &store) ||
            (is_too_large_for_memory(m) && object_has_company(m->object));
 }
 
