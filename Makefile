@@ -146,7 +146,7 @@ clean:                      ## remove build/ (the libraries stay in the cache)
 
 ##@ Trying
 run: $(verge) build/origin  ## start Verge before a demo origin (ORIGIN=http://HOST:PORT: before that one)
-	@tools/run-demo $(verge) build/origin $(ORIGIN)
+	@tools/run-demo $(verge) build/origin build/cache $(ORIGIN)
 
 ##@ Testing
 check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests

@@ -19,19 +19,32 @@ static bool locate(struct disk_read *r)
     return r->block;
 }
 
+/* Also a second time, when what was given up ends after all. */
 static void finish(struct disk_read *r, const char *fault)
 {
     struct block *block = r->block;
     struct stored *s = r->stored;
+    bool told = r->told;
     r->block = NULL;
     r->stored = NULL;
-    if (fault) {
-        disk_read_failed(r->disk, s, fault);
-        if (block) block_release(block);
+    r->told = true;
+    timer_cancel(&r->patience);
+    if (fault && !told) disk_read_failed(r->disk, s, fault);
+    if (block && (fault || told)) {
+        block_release(block);
         block = NULL;
     }
     stored_drop(&r->disk->directory, &s);
-    r->done(r, block);
+    if (!told) r->done(r, block);
+}
+
+/* The system may still write to the block. */
+static void on_patience_over(struct timer *t)
+{
+    struct disk_read *r = container_of(t, struct disk_read, patience);
+    r->told = true;
+    disk_read_failed(r->disk, r->stored, "the disk does not answer");
+    r->done(r, NULL);
 }
 
 static void arm(struct disk_read *r)
@@ -45,7 +58,7 @@ static void arm(struct disk_read *r)
 static bool try_again(struct disk_read *r)
 {
     uint32_t page = r->page;
-    if (++r->tries >= TRIES_MAX || !locate(r) || page == r->page) return false;
+    if (r->told || ++r->tries >= TRIES_MAX || !locate(r) || page == r->page) return false;
     r->got = 0;
     arm(r);
     return true;
@@ -85,7 +98,10 @@ void disk_read_start(struct disk_read *r, struct disk *d, struct stored *s, uint
 {
     *r = (struct disk_read){ .disk = d, .stored = stored_hold(s), .chunk = chunk, .done = done };
     op_init(&r->op, scope, on_read);
+    timer_init(&r->patience, on_patience_over);
     if (locate(r)) {
+        struct worker *w = scope->worker;
+        timer_set(&w->wheel, &r->patience, worker_now_ms(w) + DISK_READ_PATIENCE_MS);
         arm(r);
         return;
     }

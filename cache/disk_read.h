@@ -8,6 +8,7 @@
 #define VERGE_CACHE_DISK_READ_H
 
 #include "cache/disk.h"
+#include "edge/base/wheel.h"
 #include "edge/io/op.h"
 
 struct disk_read {
@@ -18,10 +19,15 @@ struct disk_read {
     struct block *block;
     uint32_t chunk, page, got;
     unsigned tries;
+    struct timer patience;
+    bool told;               /* done was called */
     struct disk_value value; /* its header, in done */
-    /* block: the value, the callee's; NULL: it could not be read, and the object is forgotten. */
+    /* Once. block: the value, the callee's; NULL: it could not be read, and the object is
+     * forgotten. */
     void (*done)(struct disk_read *r, struct block *block);
 };
+
+#define DISK_READ_PATIENCE_MS 2000
 
 /* Begins, of a chunk or of STORED_HEAD; done is called later, never from inside. */
 void disk_read_start(struct disk_read *r, struct disk *d, struct stored *s, uint32_t chunk,

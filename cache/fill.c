@@ -3,12 +3,16 @@
 #include "cache/disk.h"
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
+#include "edge/io/worker.h"
+
+#define STALL_PATIENCE_MS 2000
 
 /* ---- the end ---- */
 
 static void end(struct fill *f, int error)
 {
     struct object *o = f->object;
+    timer_cancel(&f->stall);
     object_cancel_wait(o, &f->room);
     object_cancel_wait(o, &f->abandoned);
     if (error) {
@@ -71,9 +75,25 @@ static void take(struct fill *f, struct span *s)
         spill(f);
 }
 
+/* A disk that takes nothing must not hold up those who read: it is done without. */
+static void on_stall(struct timer *t)
+{
+    struct fill *f = container_of(t, struct fill, stall);
+    if (object_waits_for_disk(f->object)) stop_storing(f);
+}
+
+static bool has_room(struct fill *f)
+{
+    struct worker *w = f->room.scope->worker;
+    if (object_has_room(f->object, &f->room)) return true;
+    if (f->spills && f->stored)
+        timer_set(&w->wheel, &f->stall, worker_now_ms(w) + STALL_PATIENCE_MS);
+    return false;
+}
+
 static void flow(struct fill *f)
 {
-    while (f->ready && object_has_room(f->object, &f->room)) {
+    while (f->ready && has_room(f)) {
         struct span s = { 0 };
         switch (body_pull(f->body, &s)) {
         case BODY_DATA: take(f, &s); break;
@@ -93,7 +113,9 @@ static void on_body_ready(struct body *b)
 
 static void on_room(struct wait *w)
 {
-    flow(container_of(w, struct fill, room));
+    struct fill *f = container_of(w, struct fill, room);
+    timer_cancel(&f->stall);
+    flow(f);
 }
 
 static void on_abandoned(struct wait *w)
@@ -117,6 +139,7 @@ void fill_start(struct fill *f, struct index *ix, struct object *object, bool st
                         .object_max_bytes = object_max_bytes,
                         .ready = true,
                         .ended = ended };
+    timer_init(&f->stall, on_stall);
     wait_init(&f->room, scope, on_room);
     wait_init(&f->abandoned, scope, on_abandoned);
     body->ready = on_body_ready;

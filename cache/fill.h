@@ -10,6 +10,7 @@
 #define VERGE_CACHE_FILL_H
 
 #include "cache/index.h"
+#include "edge/base/wheel.h"
 #include "protocols/http/body.h"
 
 struct fill {
@@ -23,6 +24,7 @@ struct fill {
                       when it has ended */
     bool ready;    /* the body said so, or was never asked */
     struct wait room, abandoned;
+    struct timer stall; /* while it waits for the disk */
     /* Once, possibly from inside fill_start: body and object are let go of. 0, or why the object
      * failed. */
     void (*ended)(struct fill *f, int error);

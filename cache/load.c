@@ -84,6 +84,15 @@ static void go_on(struct load *l)
         end(l);
 }
 
+static void give_up(struct load *l)
+{
+    for (; l->next < l->count; l->next++) {
+        disk_forget(l->index->disk, l->found[l->next]);
+        stored_drop(&l->index->disk->directory, &l->found[l->next]);
+    }
+    end(l);
+}
+
 static void on_head(struct disk_read *read, struct block *block)
 {
     struct load *l = container_of(read, struct load, read);
@@ -91,7 +100,10 @@ static void on_head(struct disk_read *read, struct block *block)
     if (block) take(l, *place, block);
     if (block) block_release(block);
     stored_drop(&l->index->disk->directory, place);
-    go_on(l);
+    if (read->op.armed)
+        give_up(l); /* it was told that the disk does not answer */
+    else
+        go_on(l);
 }
 
 void load_start(struct index *ix, struct worker *w, struct object *pending,

@@ -218,13 +218,18 @@ void object_set_head(struct object *o, const struct response *head,
     pthread_mutex_unlock(&o->lock);
 }
 
+static bool waits_for_disk_locked(const struct object *o)
+{
+    return o->spilling && o->payload->end - o->payload->first >= DISK_SPILL_BYTES;
+}
+
 /* With nobody reading, what is to be stored is fetched at full speed. */
 static bool has_room_locked(const struct object *o)
 {
     bool tight = atomic_load_explicit(&o->budget->used_bytes, memory_order_relaxed) >
                  atomic_load_explicit(&o->budget->limit_bytes, memory_order_relaxed);
     uint64_t window = tight && o->window_bytes > WINDOW_LEAST ? WINDOW_LEAST : o->window_bytes;
-    if (o->spilling && o->payload->end - o->payload->first >= DISK_SPILL_BYTES) return false;
+    if (waits_for_disk_locked(o)) return false;
     if (o->retain && o->reader_count == 0) return true;
     if (!o->retain && o->payload->end - o->payload->first >= o->held_max_bytes) return false;
     return o->payload->end < o->wanted + window;
@@ -454,6 +459,14 @@ bool object_is_spilling(struct object *o)
     bool spilling = o->spilling;
     pthread_mutex_unlock(&o->lock);
     return spilling;
+}
+
+bool object_waits_for_disk(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool waits = waits_for_disk_locked(o);
+    pthread_mutex_unlock(&o->lock);
+    return waits;
 }
 
 bool object_is_whole(struct object *o, uint64_t *end)

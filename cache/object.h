@@ -158,6 +158,8 @@ void wait_init(struct wait *w, struct scope *scope, void (*ready)(struct wait *w
  * once DISK_SPILL_BYTES wait for it. FILLING, retained. */
 void object_spill(struct object *o);
 bool object_is_spilling(struct object *o);
+/* It spills, and holds all it may of what the disk does not have. */
+bool object_waits_for_disk(struct object *o);
 /* How far its body goes, and whether that is all. */
 bool object_is_whole(struct object *o, uint64_t *end);
 /* Bytes of the body that are in memory: all, or, where it spills, what was not written yet. */

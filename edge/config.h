@@ -158,7 +158,7 @@ struct config *config_load(const char *path, FILE *errors);
 struct config *config_parse(struct slice text, const char *name, FILE *errors);
 /* The built-in configuration before one origin, given as http[s]://HOST[:PORT][/] or HOST[:PORT]:
  * text for config_parse, which also says what is wrong with the origin, if anything is. */
-struct slice config_default_text(struct arena *a, const char *origin);
+struct slice config_default_text(struct arena *a, const char *origin, const char *disk_folder);
 
 struct config *config_hold(struct config *c);
 /* Drops a reference; frees with the last. Any thread. */

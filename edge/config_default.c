@@ -1,4 +1,5 @@
-/* The configuration of `verge run --origin URL`: Verge before one origin, to try it out. */
+/* The configuration of `verge run --origin URL [--disk FOLDER]`: Verge before one origin, to try it
+ * out. */
 #include "edge/config.h"
 
 static const char before[] =
@@ -7,11 +8,12 @@ static const char before[] =
     "error_log stderr;\n"
     "\n"
     "cache {\n"
-    "    memory 256M;\n"
-    "}\n"
-    "\n"
-    "origin app {\n"
-    "    server ";
+    "    memory 256M;\n";
+
+static const char before_origin[] = "}\n"
+                                    "\n"
+                                    "origin app {\n"
+                                    "    server ";
 
 static const char after[] =
     ";\n"
@@ -62,7 +64,13 @@ static struct slice host_field(struct slice server, struct slice port)
     return is_default ? slice_of(server.p, server.n - port.n) : server;
 }
 
-struct slice config_default_text(struct arena *a, const char *origin)
+static struct slice disk(struct arena *a, const char *folder)
+{
+    struct slice parts[] = { SLICE("    disk "), quoted(a, slice_str(folder)), SLICE(" 1G;\n") };
+    return arena_concat(a, parts, 3);
+}
+
+struct slice config_default_text(struct arena *a, const char *origin, const char *disk_folder)
 {
     struct slice http = SLICE("http://"), https = SLICE("https://"), url = slice_str(origin);
     bool tls = slice_starts(url, https);
@@ -71,6 +79,8 @@ struct slice config_default_text(struct arena *a, const char *origin)
     struct slice server = host_port(a, url, port);
     struct slice parts[] = {
         slice_str(before),
+        disk_folder ? disk(a, disk_folder) : SLICE_NONE,
+        slice_str(before_origin),
         quoted(a, server),
         SLICE(";\n    host "),
         quoted(a, host_field(server, port)),

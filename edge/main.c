@@ -9,7 +9,8 @@
 
 static const char usage_text[] =
     "usage: verge run -c FILE        serve as a configuration says\n"
-    "       verge run --origin URL   serve one origin on 127.0.0.1:8080, to try it out\n"
+    "       verge run --origin URL [--disk FOLDER]\n"
+    "                                serve one origin on 127.0.0.1:8080, to try it out\n"
     "       verge check FILE         say what is wrong with a configuration, if anything is\n"
     "       verge directives         print every directive of a configuration\n"
     "       verge --version, verge --help\n";
@@ -25,21 +26,24 @@ static int run_command(int argc, char **argv)
     static const struct option options[] = {
         { "config", required_argument, NULL, 'c' },
         { "origin", required_argument, NULL, 'o' },
+        { "disk", required_argument, NULL, 'd' },
         { 0 },
     };
-    const char *file = NULL, *origin = NULL;
+    const char *file = NULL, *origin = NULL, *disk = NULL;
     opterr = 0; /* said here, in one sentence */
     for (int option; (option = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
         if (option == 'c')
             file = optarg;
         else if (option == 'o')
             origin = optarg;
+        else if (option == 'd')
+            disk = optarg;
         else
-            return refuse("run takes -c FILE or --origin URL");
+            return refuse("run takes -c FILE, or --origin URL and --disk FOLDER");
     }
-    if (optind < argc || !file == !origin)
-        return refuse("run takes either -c FILE or --origin URL");
-    return run(file, origin);
+    if (optind < argc || !file == !origin || (disk && file))
+        return refuse("run takes either -c FILE, or --origin URL and perhaps --disk FOLDER");
+    return run(file, origin, disk);
 }
 
 static int check_command(int argc, char **argv)

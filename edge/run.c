@@ -75,12 +75,13 @@ static bool prepare_process(void)
 
 /* ---- starting ---- */
 
-static struct config *read_config(const char *file, const char *origin)
+static struct config *read_config(const char *file, const char *origin, const char *disk_folder)
 {
     if (file) return config_load(file, stderr);
     struct arena arena;
     arena_init(&arena, 4096);
-    struct config *c = config_parse(config_default_text(&arena, origin), "built-in", stderr);
+    struct config *c =
+        config_parse(config_default_text(&arena, origin, disk_folder), "built-in", stderr);
     arena_free(&arena);
     return c;
 }
@@ -227,12 +228,12 @@ static void tune_allocator(void)
     mallopt(M_TRIM_THRESHOLD, WORKER_OWN_BYTES);
 }
 
-int run(const char *file, const char *origin)
+int run(const char *file, const char *origin, const char *disk_folder)
 {
     static struct node node;
     tune_allocator();
     if (!choose_seeds()) return EXIT_SYSTEM; /* a configuration has tables of hashes */
-    struct config *c = read_config(file, origin);
+    struct config *c = read_config(file, origin, disk_folder);
     if (!c) return EXIT_WRONG;
     bool started = start(&node, &c);
     if (started && !serve_signals(&node, file)) end_now();

@@ -52,8 +52,8 @@ static const char help[] =
     "Every 16 bytes of a pattern are their own offset: 15 hex digits and a newline.\n";
 
 /* What /demo stands for. */
-static const char demo_options[] = "delay_ms=200\0header=Cache-Control: max-age=60\0";
-static const char demo_text[] = "Two hundred milliseconds away, and fresh for a minute.\n";
+static const char demo_options[] = "delay_ms=200\0header=Cache-Control: max-age=300\0";
+static const char demo_text[] = "Two hundred milliseconds away, and fresh for five minutes.\n";
 
 /*
  * The fields of a request and the options of a query are lists: strings one behind the other, each

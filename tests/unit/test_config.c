@@ -426,7 +426,7 @@ static void test_built_in(void **state)
         struct arena a;
         arena_init(&a, 1024);
         struct config *c =
-            config_parse(config_default_text(&a, cases[i].origin), "built-in", stderr);
+            config_parse(config_default_text(&a, cases[i].origin, NULL), "built-in", stderr);
         assert_non_null(c);
         assert_slice(c->origins->servers->host, cases[i].host);
         assert_int_equal(c->origins->servers->port, cases[i].port);
@@ -448,10 +448,24 @@ static void test_built_in_with_a_wrong_origin(void **state)
     for (size_t i = 0; i < sizeof origins / sizeof *origins; i++) {
         struct arena a;
         arena_init(&a, 1024);
-        struct slice text = config_default_text(&a, origins[i]);
+        struct slice text = config_default_text(&a, origins[i], NULL);
         assert_refused(text.p);
         arena_free(&a);
     }
+}
+
+static void test_built_in_with_a_disk(void **state)
+{
+    (void)state;
+    struct arena a;
+    arena_init(&a, 1024);
+    struct slice text = config_default_text(&a, "localhost:1", "a \"folder\";");
+    struct config *c = config_parse(text, "built-in", stderr);
+    assert_non_null(c);
+    assert_string_equal(c->cache.disk_path.p, "a \"folder\";");
+    assert_int_equal(c->cache.disk_bytes, 1 << 30);
+    config_drop(&c);
+    arena_free(&a);
 }
 
 static void collect(const struct conf_item *item, enum config_context context, bool *seen)
@@ -539,6 +553,7 @@ int main(void)
         cmocka_unit_test(test_a_generation_lives_as_long_as_its_last_holder),
         cmocka_unit_test(test_built_in),
         cmocka_unit_test(test_built_in_with_a_wrong_origin),
+        cmocka_unit_test(test_built_in_with_a_disk),
         cmocka_unit_test(test_the_sample_shows_every_directive),
         cmocka_unit_test(test_the_reference_has_every_directive),
         cmocka_unit_test(test_a_missing_file),
