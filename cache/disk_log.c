@@ -46,12 +46,9 @@ static int check_layout(struct disk_log *l)
 
 static int open_database(struct disk_log *l)
 {
-    MDB_envinfo info;
     int rc = mdb_env_get_fd(l->env, &l->fd);
-    if (!rc) rc = mdb_env_info(l->env, &info);
     if (!rc) rc = mdb_txn_begin(l->env, NULL, 0, &l->txn);
     if (rc) return rc;
-    l->map = info.me_mapaddr;
     rc = mdb_dbi_open(l->txn, NULL, MDB_INTEGERKEY, &l->dbi);
     if (!rc) rc = mdb_cursor_open(l->txn, l->dbi, &l->cursor);
     if (!rc) rc = read_extent(l);
@@ -96,6 +93,18 @@ static void close_cursor(struct disk_log *l)
     l->cursor = NULL;
 }
 
+/* Where the map begins LMDB does not tell; a page of it that knows its number does. Before anything
+ * is put: what is new is not in the map. */
+static void find_map(struct disk_log *l)
+{
+    MDB_val key, value;
+    size_t number;
+    if (l->map || mdb_cursor_get(l->cursor, &key, &value, MDB_FIRST)) return;
+    const char *page = (const char *)value.mv_data - PAGE_HEADER_BYTES;
+    memcpy(&number, page, sizeof number);
+    l->map = page - number * DISK_PAGE_BYTES;
+}
+
 int disk_log_begin(struct disk_log *l)
 {
     int rc = mdb_txn_begin(l->env, NULL, 0, &l->txn);
@@ -105,7 +114,10 @@ int disk_log_begin(struct disk_log *l)
     }
     rc = mdb_cursor_open(l->txn, l->dbi, &l->cursor);
     if (!rc) rc = read_extent(l);
-    if (rc) disk_log_abort(l);
+    if (rc)
+        disk_log_abort(l);
+    else
+        find_map(l);
     return rc;
 }
 
@@ -146,7 +158,7 @@ int disk_log_append(struct disk_log *l, size_t size_bytes, char **at, uint32_t *
 bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out)
 {
     MDB_val key, value;
-    if (mdb_cursor_get(l->cursor, &key, &value, MDB_FIRST)) return false;
+    if (!l->map || mdb_cursor_get(l->cursor, &key, &value, MDB_FIRST)) return false;
     out->page = (uint32_t)((size_t)((char *)value.mv_data - l->map) / DISK_PAGE_BYTES);
     out->size_bytes = (uint32_t)value.mv_size;
     return true;

@@ -30,8 +30,8 @@ struct disk_log {
     struct MDB_txn *txn; /* NULL: none is open */
     struct MDB_cursor *cursor;
     unsigned dbi;
-    int fd; /* of the file, to read from */
-    const char *map;
+    int fd;               /* of the file, to read from */
+    const char *map;      /* of the file, LMDB's; NULL: not known yet */
     uint64_t next;        /* sequence of the next value */
     uint64_t limit_bytes; /* of values, as disk_log_used counts them */
     uint64_t used_bytes;
@@ -54,7 +54,8 @@ void disk_log_abort(struct disk_log *l);
 /* Appends a value of size_bytes, at most DISK_VALUE_BYTES: to be written to *at before the next
  * call. */
 int disk_log_append(struct disk_log *l, size_t size_bytes, char **at, uint32_t *page);
-/* The oldest value; its bytes are not looked at. False where there is none. */
+/* The oldest value of those that were there when the transaction began; its bytes are not looked
+ * at. False where there is none. */
 bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out);
 int disk_log_remove_oldest(struct disk_log *l);
 
