@@ -35,7 +35,7 @@ static void complete(struct fill *f)
 {
     object_complete(f->object, f->body->trailers);
     if (f->stored && f->admitted) disk_write(f->index->disk, f->object);
-    if (f->stored) index_make_room(f->index);
+    if (f->stored) index_completed(f->index, f->object);
     end(f, 0);
 }
 

@@ -1,5 +1,6 @@
 #include "cache/index.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 #include "cache/disk.h"
@@ -8,7 +9,7 @@
 #include "edge/base/metrics.h"
 
 #define BUCKETS_FIRST 1024
-#define SAMPLES       32
+#define SAMPLES       16
 #define EVICT_ROUNDS  64 /* victims looked for in one call */
 
 /* A fetch under way, and for whom: the values of the key's last known Vary. */
@@ -20,6 +21,7 @@ struct pending {
 struct index_entry {
     struct index_entry *next; /* in its bucket */
     size_t position;          /* among the shard's entries */
+    bool is_candidate;        /* one of the shard's */
     uint64_t hash;
     struct slice text;
     struct object **variants; /* newest first */
@@ -115,9 +117,45 @@ static struct index_entry *get_entry(struct index *ix, struct index_shard *s, co
     return e ? e : add_entry(ix, s, key);
 }
 
+static uint64_t next_random(struct index_shard *s) /* xorshift64 */
+{
+    s->random ^= s->random << 13;
+    s->random ^= s->random >> 7;
+    s->random ^= s->random << 17;
+    return s->random;
+}
+
+static void put_candidate(struct index_shard *s, unsigned i, struct index_entry *e)
+{
+    if (i == s->candidate_count)
+        s->candidate_count++;
+    else
+        s->candidates[i]->is_candidate = false;
+    s->candidates[i] = e;
+    e->is_candidate = true;
+}
+
+/* What is new competes at once. Were it left to sampling, a large object that nobody asks for again
+ * would outlast many small ones. */
+static void nominate(struct index_shard *s, struct index_entry *e)
+{
+    unsigned n = s->candidate_count;
+    if (e->is_candidate) return;
+    put_candidate(s, n < INDEX_CANDIDATES ? n : next_random(s) % INDEX_CANDIDATES, e);
+}
+
+static void drop_candidate(struct index_shard *s, struct index_entry *e)
+{
+    unsigned i = 0;
+    if (!e->is_candidate) return;
+    while (s->candidates[i] != e) i++;
+    s->candidates[i] = s->candidates[--s->candidate_count];
+}
+
 static void remove_entry(struct index *ix, struct index_shard *s, struct index_entry *e)
 {
     CHECK(e->variant_count == 0 && e->pending_count == 0);
+    drop_candidate(s, e);
     struct index_entry **at = bucket_of(s, e->hash);
     while (*at != e) at = &(*at)->next;
     *at = e->next;
@@ -332,6 +370,7 @@ static void insert_variant(struct index *ix, struct index_entry *e, struct objec
     e->variants = xrealloc(e->variants, (e->variant_count + 1) * sizeof *e->variants);
     memmove(e->variants + 1, e->variants, e->variant_count++ * sizeof *e->variants);
     e->variants[0] = object_hold(o);
+    if (object_state(o) == OBJECT_COMPLETE) nominate(shard_of(ix, e->hash), e);
     if (!slice_eq(e->vary, o->vary)) {
         free((char *)e->vary.p);
         e->vary = copy_of(o->vary);
@@ -366,6 +405,24 @@ bool index_publish(struct index *ix, struct object *o)
     if (valid) metric_add(METRIC_CACHE_INSERTS, 1);
     index_make_room(ix);
     return valid;
+}
+
+static bool is_variant(const struct index_entry *e, const struct object *o)
+{
+    for (unsigned i = 0; e && i < e->variant_count; i++) {
+        if (e->variants[i] == o) return true;
+    }
+    return false;
+}
+
+void index_completed(struct index *ix, struct object *o)
+{
+    struct index_shard *s = shard_of(ix, o->key.hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, &o->key);
+    if (is_variant(e, o)) nominate(s, e);
+    pthread_mutex_unlock(&s->lock);
+    index_make_room(ix);
 }
 
 void index_release(struct index *ix, struct object *pending, int64_t until_ms)
@@ -450,14 +507,6 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
     return valid;
 }
 
-static bool is_variant(const struct index_entry *e, const struct object *o)
-{
-    for (unsigned i = 0; e && i < e->variant_count; i++) {
-        if (e->variants[i] == o) return true;
-    }
-    return false;
-}
-
 bool index_attach(struct index *ix, struct object *o, struct stored *place)
 {
     struct index_shard *s = shard_of(ix, o->key.hash);
@@ -465,6 +514,7 @@ bool index_attach(struct index *ix, struct object *o, struct stored *place)
     struct index_entry *e = find_entry(s, &o->key);
     bool valid = is_variant(e, o) && usable(e, o) && stored_is_listed(place);
     if (valid) {
+        nominate(s, e);
         payload_set_stored(o->payload, &ix->disk->directory, place);
         stored_set_flags(&ix->disk->directory, place, STORED_LOADED, STORED_FILLING);
     }
@@ -502,23 +552,18 @@ void index_touch(struct index *ix, struct object *o)
     if (place) stored_hit(place);
 }
 
+/* Of those nobody has asked for again, in hits: most will never be. */
+#define WORTH_OF_NEW 0.15
+
 static double worth_of(struct object *o)
 {
     double hits = atomic_load_explicit(&o->hits, memory_order_relaxed);
     return atomic_load_explicit(&o->touched, memory_order_relaxed) +
-           (hits + 1) / (double)object_cost(o);
-}
-
-static uint64_t next_random(struct index_shard *s) /* xorshift64 */
-{
-    s->random ^= s->random << 13;
-    s->random ^= s->random >> 7;
-    s->random ^= s->random << 17;
-    return s->random;
+           (hits + WORTH_OF_NEW) / (double)object_cost(o);
 }
 
 struct victim {
-    struct index_entry *entry;
+    struct index_entry *entry; /* NULL: it has nothing to drop */
     int variant; /* -1: the entry itself, which only remembers that its key is not shared */
     double worth;
 };
@@ -530,34 +575,62 @@ static bool is_being_written(const struct object *o)
     return w && !atomic_load_explicit(&w->over, memory_order_relaxed);
 }
 
-static void consider(struct index_entry *e, struct victim *v)
+static struct victim weigh(struct index_entry *e)
 {
-    if (e->variant_count == 0 && e->pending_count == 0) *v = (struct victim){ e, -1, 0 };
+    struct victim v = { .worth = INFINITY };
+    if (e->variant_count == 0 && e->pending_count == 0) v = (struct victim){ e, -1, 0 };
     for (unsigned i = 0; i < e->variant_count; i++) {
         struct object *o = e->variants[i];
         if (object_state(o) != OBJECT_COMPLETE) continue; /* its cost is not known yet */
         if (is_being_written(o)) continue;
         double worth = worth_of(o);
-        if (!v->entry || worth < v->worth) *v = (struct victim){ e, (int)i, worth };
+        if (worth < v.worth) v = (struct victim){ e, (int)i, worth };
     }
+    return v;
+}
+
+/* Looks at a few more entries; each that is worth less than a candidate takes the place of the
+ * worthiest one. */
+static void sample(struct index_shard *s, struct victim *weighed)
+{
+    for (int i = 0; i < SAMPLES; i++) {
+        struct index_entry *e = s->entries[next_random(s) % s->entry_count];
+        if (e->is_candidate) continue;
+        struct victim v = weigh(e);
+        unsigned at = 0, n = s->candidate_count;
+        for (unsigned k = 1; k < n; k++) at = weighed[k].worth > weighed[at].worth ? k : at;
+        if (n < INDEX_CANDIDATES)
+            at = n;
+        else if (v.worth >= weighed[at].worth)
+            continue;
+        put_candidate(s, at, e);
+        weighed[at] = v;
+    }
+}
+
+static struct victim find_victim(struct index_shard *s)
+{
+    struct victim weighed[INDEX_CANDIDATES], least = { .worth = INFINITY };
+    for (unsigned i = 0; i < s->candidate_count; i++) weighed[i] = weigh(s->candidates[i]);
+    if (s->entry_count) sample(s, weighed);
+    for (unsigned i = 0; i < s->candidate_count; i++) {
+        if (weighed[i].worth < least.worth) least = weighed[i];
+    }
+    return least;
 }
 
 static void evict_one(struct index *ix, struct index_shard *s)
 {
     struct removed removed = { 0 };
-    struct victim v = { 0 };
     pthread_mutex_lock(&s->lock);
-    for (int i = 0; i < SAMPLES && s->entry_count; i++) {
-        consider(s->entries[next_random(s) % s->entry_count], &v);
-        if (v.entry && v.variant < 0) break;
-    }
+    struct victim v = find_victim(s);
     if (v.entry) {
         if (v.variant >= 0) take_variant(ix, v.entry, (unsigned)v.variant, &removed, true);
         if (v.variant < 0 || v.entry->variant_count == 0) v.entry->pass_until_ms = 0;
         tidy_entry(ix, s, v.entry);
     }
     pthread_mutex_unlock(&s->lock);
-    if (v.worth > atomic_load_explicit(&s->inflation, memory_order_relaxed)) {
+    if (v.entry && v.worth > atomic_load_explicit(&s->inflation, memory_order_relaxed)) {
         atomic_store_explicit(&s->inflation, v.worth, memory_order_relaxed);
     }
     metric_add(METRIC_CACHE_EVICTIONS, removed.n);

@@ -3,14 +3,17 @@
  * Shared by all workers: 64 shards, each a hash table under a mutex that is held for a lookup and
  * never while an object is read, filled or freed. An entry is one primary key: its stored variants
  * (RFC 9111 section 4.1), the fetches under way for it, and for how long its responses are known
- * not to be shared. Eviction is a sampled GDSF: what is dropped is the entry of 32 random ones
- * whose worth, (hits + 1) / size plus the inflation of its last hit, is least. */
+ * not to be shared. Eviction is a sampled GDSF: worth is hits / size, plus the inflation at the
+ * last hit. A shard keeps the least worthy entries of all that were sampled as candidates; each
+ * eviction adds a few random ones and drops the worst. So it comes close to an exact order, which a
+ * hit would have to keep up, and does so whatever the number of entries. */
 #ifndef VERGE_CACHE_INDEX_H
 #define VERGE_CACHE_INDEX_H
 
 #include "cache/object.h"
 
-#define INDEX_SHARDS 64
+#define INDEX_SHARDS     64
+#define INDEX_CANDIDATES 32
 
 struct index_entry;
 struct disk;
@@ -21,6 +24,8 @@ struct index_shard {
     size_t bucket_count;          /* a power of two */
     struct index_entry **entries; /* the same ones in no order, for sampling */
     size_t entry_count, entry_capacity;
+    struct index_entry *candidates[INDEX_CANDIDATES]; /* for eviction, in no order */
+    unsigned candidate_count;
     uint64_t random;
     _Atomic double inflation; /* GDSF's L: the worth of this shard's last victim */
     /* The last invalidation whose key has no entry (any more). A fetch made alone has none either,
@@ -85,6 +90,9 @@ struct object *index_peek(struct index *ix, const struct key *key, const struct 
  * place of variants with the same secondary key. False where a purge overtook it, and it is then
  * used by those who wait, not stored. */
 bool index_publish(struct index *ix, struct object *o);
+/* A published object's body is whole: what it costs is known, and it may be evicted from now on.
+ * Not needed for one that was COMPLETE when it was published. */
+void index_completed(struct index *ix, struct object *o);
 /* release: nothing came, or nothing to be stored. until_ms (wall clock): how long requests for the
  * key go their own way; 0: not. */
 void index_release(struct index *ix, struct object *pending, int64_t until_ms);

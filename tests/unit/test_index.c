@@ -563,6 +563,35 @@ static void test_what_fills_is_not_evicted(void **state)
     assert_int_equal(ix.budget.used_bytes, 0);
 }
 
+/* A large object among very many small ones goes at its shard's first turn, so at most one of each
+ * other shard went before it. */
+static void test_a_large_newcomer_goes_first(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5 * STORED; i++) store_numbered(i, SMALL_BYTES, 0);
+    ix.budget.limit_bytes = ix.budget.used_bytes + MIB;
+    store_numbered(100000, 2 * MIB, 0);
+    assert_false(is_hit(100000));
+    assert_true(hits_among(0, 1, 5 * STORED) > 5 * STORED - INDEX_SHARDS);
+}
+
+/* The same for one whose body came after it was published. */
+static void test_a_large_newcomer_goes_when_it_is_whole(void **state)
+{
+    (void)state;
+    for (unsigned i = 0; i < 5 * STORED; i++) store_numbered(i, SMALL_BYTES, 0);
+    struct lookup_result r = look("large", NULL, NULL);
+    set_head(r.pending, &fresh, NULL);
+    assert_true(index_publish(&ix, r.pending));
+    append(r.pending, 2 * MIB);
+    object_complete(r.pending, NULL);
+    ix.budget.limit_bytes = ix.budget.used_bytes - MIB;
+    index_completed(&ix, r.pending);
+    forget(&r);
+    expect("large", NULL, NULL, LOOKUP_LEAD);
+    assert_true(hits_among(0, 1, 5 * STORED) > 5 * STORED - INDEX_SHARDS);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_index, close_index)
 
 int main(void)
@@ -592,6 +621,8 @@ int main(void)
         TEST(test_old_glory_fades),
         TEST(test_markers_go_first),
         TEST(test_what_fills_is_not_evicted),
+        TEST(test_a_large_newcomer_goes_first),
+        TEST(test_a_large_newcomer_goes_when_it_is_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
