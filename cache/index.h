@@ -37,11 +37,10 @@ struct index_shard {
 /* The cache: index, budget and the sequence that purges number. One per process. */
 struct index {
     struct budget budget;
-    _Atomic unsigned variants_max; /* these two a reload may change, like the budget's limit */
+    _Atomic unsigned variants_max; /* these three a reload may change, like the budget's limit */
     _Atomic size_t window_bytes;
-    /* Both constant once there are objects. */
-    struct disk *disk;              /* the tier behind it; NULL: none */
-    size_t object_memory_max_bytes; /* larger bodies are only on the disk */
+    _Atomic size_t object_memory_max_bytes; /* larger bodies are only on the disk */
+    struct disk *disk;                      /* the tier behind it, constant; NULL: none */
     _Atomic uint64_t purge_seq; /* of the last invalidation: what began before it is hit by it */
     struct index_shard shards[INDEX_SHARDS];
 };

@@ -97,6 +97,10 @@ static void warn_of_restart(const struct node *n, const struct config *c)
     if (node_edges(c) != n->edge_count)
         log_always(LOG_WARNING, "%u workers go on: another number of them needs a restart",
                    n->edge_count);
+    if (!slice_eq(c->cache.disk_path, n->config->cache.disk_path) ||
+        c->cache.disk_bytes != n->config->cache.disk_bytes ||
+        c->cache.disk_queue_bytes != n->config->cache.disk_queue_bytes)
+        log_always(LOG_WARNING, "the disk cache goes on as it is: to change it needs a restart");
     if (strcmp(change_error_path(c), n->error_path) != 0)
         log_always(LOG_WARNING, "this log goes on in %s: another place for it needs a restart",
                    n->error_path);

@@ -126,6 +126,7 @@ void node_configure(struct node *n, struct config *c, struct listen_sockets *soc
     n->index.budget.limit_bytes = cache_bytes(c);
     n->index.variants_max = c->cache.variants_max;
     n->index.window_bytes = c->cache.window_bytes;
+    n->index.object_memory_max_bytes = c->cache.object_memory_max_bytes;
     for (unsigned i = 0; i < n->edge_count; i++) {
         v[i] = (struct delivery){
             { .run = run_delivery }, &n->edges[i], c, &sockets[i], access_log, &done

@@ -1,5 +1,5 @@
-/* A head as it may come from a disk: what is taken for one is within its bounds, and writes the same
- * bytes again. */
+/* A head as it may come from a disk: what is taken for one is within its bounds, and writes the
+ * same bytes again. */
 #include <stdlib.h>
 
 #include "cache/record.h"

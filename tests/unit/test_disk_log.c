@@ -56,8 +56,7 @@ static void assert_in_file(const struct disk_log *l, unsigned number, uint32_t p
 static void test_values_are_where_they_are_said_to_be(void **state)
 {
     (void)state;
-    static const size_t sizes[] = { 1,    2000, 2047, 2048,
-                                    4080, 4081, 9000, DISK_VALUE_BYTES };
+    static const size_t sizes[] = { 1, 2000, 2047, 2048, 4080, 4081, 9000, DISK_VALUE_BYTES };
     struct disk_log l;
     uint32_t pages[8];
     assert_int_equal(disk_log_open(&l, log_path, LOG_BYTES), 0);
@@ -68,7 +67,8 @@ static void test_values_are_where_they_are_said_to_be(void **state)
     disk_log_close(&l);
 }
 
-/* Four times what fits goes through it: what is left stays where it was, and the file does not grow. */
+/* Four times what fits goes through it: what is left stays where it was, and the file does not
+ * grow. */
 static void test_a_log_that_is_full_goes_round(void **state)
 {
     (void)state;
@@ -174,7 +174,8 @@ static void on_record(void *context, uint64_t id, const struct disk_record *r,
     assert_true(id > seen->last_id);
     assert_int_equal(r->hash, id * 3);
     assert_int_equal(r->page_count, id % 5);
-    for (uint32_t i = 0; i < r->page_count; i++) assert_int_equal(pages[i], id == 44 && i == 2 ? 9 : i);
+    for (uint32_t i = 0; i < r->page_count; i++)
+        assert_int_equal(pages[i], id == 44 && i == 2 ? 9 : i);
     if (id == 45) assert_int_equal(r->head_page, 77);
     seen->last_id = id;
     seen->records++;

@@ -1,0 +1,341 @@
+/* disk: a store in a folder, through its writer: what is written is listed and reads back, goes round,
+ * is kept while it is in use, and is there after a restart. Without workers: values are read as a
+ * worker would find them, at the place the directory tells. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <ftw.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cache/disk.h"
+#include "cache/index.h"
+#include "cache/record.h"
+
+#define SIZE_BYTES ((uint64_t)64 << 20)
+#define WAIT_MAX   20000 /* milliseconds: a limit, not a measure */
+
+static char folder[64];
+static struct index ix;
+static struct disk *disk;
+static struct arena arena;
+
+/* ---- the store ---- */
+
+static uint64_t open_store(void)
+{
+    uint64_t highest = 0;
+    struct disk_settings settings = { folder, SIZE_BYTES, 16 << 20 };
+    index_init(&ix, (size_t)256 << 20, 4, 65536);
+    ix.disk = disk = disk_open(&settings, &ix, &highest);
+    return highest;
+}
+
+static void close_store(void)
+{
+    disk_stop(disk);
+    index_free(&ix);
+    disk_free(&disk);
+}
+
+static void restart(void)
+{
+    close_store();
+    open_store();
+}
+
+static int remove_one(const char *path, const struct stat *s, int type, struct FTW *at)
+{
+    (void)s, (void)type, (void)at;
+    return remove(path);
+}
+
+static int open_folder(void **state)
+{
+    (void)state;
+    key_seed(1, 2);
+    arena_init(&arena, 65536);
+    snprintf(folder, sizeof folder, "/tmp/verge-test-XXXXXX");
+    if (!mkdtemp(folder)) return -1;
+    open_store();
+    return 0;
+}
+
+static int close_folder(void **state)
+{
+    (void)state;
+    close_store();
+    arena_free(&arena);
+    return nftw(folder, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* ---- objects ---- */
+
+static struct key key_of(const char *name)
+{
+    struct slice text = slice_str(name);
+    return (struct key){ .hash = key_hash(text), .text = text, .target = SLICE("/") };
+}
+
+static char byte_at(const char *name, uint64_t at)
+{
+    return (char)(name[at % strlen(name)] + at / 7);
+}
+
+static struct object *make_object(const char *name, size_t body_bytes, uint64_t purge_seq)
+{
+    struct key key = key_of(name);
+    struct object *o = object_new(&key, &ix.budget, purge_seq, 65536);
+    struct response head = { .status = 200, .length = (int64_t)body_bytes };
+    struct freshness fresh = { .lifetime_ms = 60000 };
+    fields_add(&head.fields, &arena, FIELD_ETAG, SLICE("\"e\""));
+    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, true);
+    for (size_t at = 0; at < body_bytes;) {
+        size_t n = body_bytes - at < 100000 ? body_bytes - at : 100000;
+        struct block *b = block_new(n);
+        for (size_t i = 0; i < n; i++) b->data[i] = byte_at(name, at + i);
+        struct span s = { b, 0, (uint32_t)n };
+        object_append(o, &s);
+        at += n;
+    }
+    object_complete(o, NULL);
+    return o;
+}
+
+static bool is_over(struct object *o)
+{
+    struct disk_write *w = atomic_load(&o->write);
+    return atomic_load(&w->over);
+}
+
+/* Published, written, and dropped: from now on it is where the index and the disk have it. */
+static void store(const char *name, size_t body_bytes)
+{
+    struct object *o = make_object(name, body_bytes, atomic_load(&ix.purge_seq));
+    assert_true(index_publish(&ix, o));
+    assert_true(disk_write(disk, o));
+    for (int i = 0; i < WAIT_MAX && !is_over(o); i++) usleep(1000);
+    assert_true(is_over(o));
+    object_drop(&o);
+}
+
+/* What the memory has of it goes, as eviction would do it. */
+static void evict_all(void)
+{
+    size_t limit = atomic_load(&ix.budget.limit_bytes);
+    atomic_store(&ix.budget.limit_bytes, 0);
+    for (int i = 0; i < 100; i++) index_make_room(&ix);
+    atomic_store(&ix.budget.limit_bytes, limit);
+}
+
+static struct stored *find(const char *name)
+{
+    struct key key = key_of(name);
+    struct stored *found[4];
+    unsigned n = directory_find(&disk->directory, disk_hash(disk, &key), 0, found, 4);
+    assert_true(n <= 1);
+    return n ? found[0] : NULL;
+}
+
+static size_t read_value(struct stored *s, uint32_t chunk, char *out, struct disk_value *v)
+{
+    uint32_t page, size;
+    assert_true(stored_locate(&disk->directory, s, chunk, &page, &size));
+    if (!size) size = disk_chunk_size(s->body_bytes, chunk);
+    assert_int_equal(pread(atomic_load(&disk->fd), out, size, (off_t)disk_log_offset(page)), size);
+    assert_true(disk_value_check(slice_of(out, size), s, chunk, v));
+    return size;
+}
+
+static void assert_body(struct stored *s, const char *name)
+{
+    static char bytes[DISK_VALUE_BYTES];
+    struct disk_value v;
+    uint64_t at = 0;
+    for (uint32_t chunk = 0; at < s->body_bytes; chunk++) {
+        read_value(s, chunk, bytes, &v);
+        for (uint32_t i = 0; i < v.body_bytes; i++, at++)
+            assert_int_equal(bytes[sizeof v + i], byte_at(name, at));
+    }
+    assert_int_equal(at, s->body_bytes);
+}
+
+static void assert_stored(const char *name, size_t body_bytes)
+{
+    static char bytes[DISK_VALUE_BYTES];
+    struct disk_value v;
+    struct record r;
+    struct stored *s = find(name);
+    assert_non_null(s);
+    assert_int_equal(s->body_bytes, body_bytes);
+    read_value(s, STORED_HEAD, bytes, &v);
+    struct slice head = slice_of(bytes + sizeof v + v.body_bytes, v.head_bytes);
+    assert_true(record_read(head, &arena, &r));
+    assert_true(slice_eq(r.key, slice_str(name)));
+    assert_body(s, name);
+    stored_drop(&disk->directory, &s);
+}
+
+static void assert_gone(const char *name)
+{
+    struct stored *s = find(name);
+    assert_null(s);
+}
+
+/* ---- the tests ---- */
+
+static void test_what_is_written_reads_back(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = { 0,       1,       4000,    65000,   65300,  65471,
+                                    65472,   65473,   130943,  130944,  130945, 196416,
+                                    1000000, 3000000 };
+    char name[32];
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        snprintf(name, sizeof name, "object %zu", sizes[i]);
+        store(name, sizes[i]);
+    }
+    for (int round = 0; round < 2; round++, restart()) {
+        evict_all();
+        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            snprintf(name, sizeof name, "object %zu", sizes[i]);
+            assert_stored(name, sizes[i]);
+        }
+    }
+}
+
+static void test_what_is_forgotten_stays_away(void **state)
+{
+    (void)state;
+    struct key key = key_of("forgotten");
+    store("forgotten", 10000);
+    store("not forgotten", 10000);
+    evict_all();
+    assert_stored("forgotten", 10000);
+    assert_int_equal(index_invalidate(&ix, &key), 1);
+    assert_gone("forgotten");
+    restart();
+    assert_gone("forgotten");
+    assert_stored("not forgotten", 10000);
+}
+
+static void test_purges_go_on_from_where_they_were(void **state)
+{
+    (void)state;
+    struct key key = key_of("whatever");
+    for (int i = 0; i < 100; i++) index_invalidate(&ix, &key);
+    uint64_t seq = atomic_load(&ix.purge_seq);
+    store("after a hundred purges", 1000);
+    close_store();
+    assert_int_equal(open_store(), seq);
+}
+
+/* An object that another has taken the place of while it was on its way is not listed. */
+static void test_what_is_displaced_on_the_way(void **state)
+{
+    (void)state;
+    struct object *o = make_object("displaced", 200000, atomic_load(&ix.purge_seq));
+    struct key key = key_of("displaced");
+    assert_true(index_publish(&ix, o));
+    index_invalidate(&ix, &key);
+    assert_true(disk_write(disk, o));
+    for (int i = 0; i < WAIT_MAX && !is_over(o); i++) usleep(1000);
+    assert_true(is_over(o));
+    object_drop(&o);
+    assert_gone("displaced");
+    restart();
+    assert_gone("displaced");
+}
+
+/* Three times what fits: the oldest go, but for what was asked for and what is being read. */
+static void test_the_log_goes_round(void **state)
+{
+    (void)state;
+    char name[32];
+    store("hot", 300000);
+    store("pinned", 300000);
+    store("cold", 300000);
+    evict_all();
+    struct stored *hot = find("hot"), *pinned = find("pinned");
+    assert_true(stored_pin(&disk->directory, pinned));
+    for (int i = 0; i < 200; i++) {
+        snprintf(name, sizeof name, "filler %d", i);
+        store(name, 1000000);
+        stored_hit(hot);
+        evict_all();
+    }
+    assert_stored("hot", 300000);
+    assert_stored("pinned", 300000);
+    assert_gone("cold");
+    assert_gone("filler 0");
+    assert_stored("filler 199", 1000000);
+    stored_unpin(pinned);
+    stored_drop(&disk->directory, &hot);
+    stored_drop(&disk->directory, &pinned);
+    restart();
+    assert_stored("hot", 300000);
+    assert_stored("filler 199", 1000000);
+}
+
+static void write_stamp(const char *from, const char *to)
+{
+    char path[128], text[256] = "", *at;
+    snprintf(path, sizeof path, "%s/stamp", folder);
+    FILE *f = fopen(path, "r");
+    assert_non_null(f);
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    fclose(f);
+    assert_true(n > 0 && (at = strstr(text, from)));
+    memcpy(at, to, strlen(to));
+    f = fopen(path, "w");
+    fputs(text, f);
+    fclose(f);
+}
+
+static void test_another_boot(void **state)
+{
+    (void)state;
+    store("before the power went", 1000);
+    close_store();
+    write_stamp("boot ", "boot x"); /* closed in order: what was before does not matter */
+    open_store();
+    assert_stored("before the power went", 1000);
+    close_store();
+    write_stamp("clean", "open ");
+    write_stamp("boot ", "boot x");
+    open_store();
+    assert_gone("before the power went");
+}
+
+static void test_another_format(void **state)
+{
+    (void)state;
+    char path[128];
+    struct stat s;
+    store("of another format", 1000);
+    close_store();
+    write_stamp("format 1", "format 9");
+    open_store();
+    assert_gone("of another format");
+    snprintf(path, sizeof path, "%s/log.format-9", folder);
+    assert_int_equal(stat(path, &s), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_what_is_written_reads_back),
+        cmocka_unit_test(test_what_is_forgotten_stays_away),
+        cmocka_unit_test(test_purges_go_on_from_where_they_were),
+        cmocka_unit_test(test_what_is_displaced_on_the_way),
+        cmocka_unit_test(test_the_log_goes_round),
+        cmocka_unit_test(test_another_boot),
+        cmocka_unit_test(test_another_format),
+    };
+    return cmocka_run_group_tests(tests, open_folder, close_folder);
+}
