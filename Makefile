@@ -72,7 +72,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-clients soak fuzz fuzz-corpus bench format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-clients soak fuzz fuzz-corpus bench bench-cache format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -109,6 +109,17 @@ $(standalone): | $(OUT)/flags
 	@echo "  LINK  $@"
 	@gcc -std=gnu17 -O2 -g $(warnings) -pthread -I. -isystem $(DEPS)/include $(filter %.c,$^) \
 	    -L$(DEPS)/lib -Wl,--as-needed -lssl -lcrypto $(if $(BORINGSSL),-lstdc++) -lm -o $@
+
+# The bench of the policies runs the node's own.
+$(OUT)/bench/cache: $(patsubst %,$(OUT)/obj/bench/%.o,cache requests tiers) $(library)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(cflags) $(LDFLAGS) $^ $(libs) -o $@
+
+build/trace.csv: bench/trace.py
+	@tools/packages python3
+	@mkdir -p $(@D)
+	@python3 $< >$@
 
 # What speaks HTTP/3, of which Debian 12 has nothing. Asked every time: a link into the cache is no date.
 tools := curl h2load bsslserver
@@ -171,6 +182,9 @@ fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
 
 bench: $(verge) $(standalone) build/tools/h2load build/tools/bsslserver packages-bench  ## Verge beside its peers: tables
 	@bench/run $(ARGS)
+
+bench-cache: $(OUT)/bench/cache $(if $(TRACE),,build/trace.csv)  ## what the two tiers hold, beside other policies (TRACE=FILE, ARGS)
+	@$< $(ARGS) $(or $(TRACE),build/trace.csv)
 
 h2load: build/tools/h2load  ## nghttp2's load generator with HTTP/3, for measurements
 curl: build/tools/curl      ## curl with HTTP/3, for the tests
