@@ -284,7 +284,7 @@ static void test_the_log_goes_round(void **state)
 
 static void write_stamp(const char *from, const char *to)
 {
-    char path[128], text[256] = "", *at;
+    char path[128], text[256] = "", *at = NULL;
     snprintf(path, sizeof path, "%s/stamp", folder);
     FILE *f = fopen(path, "r");
     assert_non_null(f);
