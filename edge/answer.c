@@ -41,10 +41,14 @@ static char *put_integer(char *at, int64_t v)
     return put(at, slice_of(digits + i, sizeof digits - i));
 }
 
+/* As a structured field's string (RFC 9651 section 3.3.3). */
 static char *put_key(char *at, struct slice key)
 {
     at = put(at, SLICE("; key=\""));
-    at = put(at, key);
+    for (size_t i = 0; i < key.n; i++) {
+        if (key.p[i] == '"' || key.p[i] == '\\') *at++ = '\\';
+        *at++ = key.p[i];
+    }
     return put(at, SLICE("\""));
 }
 
@@ -52,7 +56,7 @@ static char *put_key(char *at, struct slice key)
 struct slice cache_status_text(const struct cache_status *s, struct arena *a)
 {
     struct slice detail = s->detail ? slice_str(s->detail) : SLICE_NONE;
-    char *text = arena_alloc(a, CACHE_STATUS_BYTES + s->key.n + detail.n);
+    char *text = arena_alloc(a, CACHE_STATUS_BYTES + 2 * s->key.n + detail.n);
     char *at = put(text, SLICE("verge"));
     if (s->hit && !s->fwd) at = put(at, SLICE("; hit"));
     if (s->fwd) at = put(put(at, SLICE("; fwd=")), slice_str(reasons[s->fwd]));
@@ -62,79 +66,6 @@ struct slice cache_status_text(const struct cache_status *s, struct arena *a)
     if (s->has_ttl) at = put_integer(put(at, SLICE("; ttl=")), s->ttl_s);
     if (s->key.n) at = put_key(at, s->key);
     if (detail.n) at = put(put(at, SLICE("; detail=")), detail);
-    return slice_of(text, (size_t)(at - text));
-}
-
-/* ---- a key for people ---- */
-
-/* Takes one part off a key's text: its length in decimal, ':' and its bytes, or '-' for one that is
- * absent, which gives p == NULL. False, and nothing taken, where the text does not go on like that.
- */
-static bool take_part(struct slice *rest, struct slice *part)
-{
-    if (rest->n && rest->p[0] == '-') {
-        *part = SLICE_NONE;
-        *rest = slice_skip(*rest, 1);
-        return true;
-    }
-    size_t colon = slice_find(*rest, ':');
-    int64_t n = value_int64(slice_of(rest->p, colon));
-    if (colon == rest->n || n < 0 || (uint64_t)n > rest->n - colon - 1) return false;
-    *part = slice_of(rest->p + colon + 1, (size_t)n);
-    *rest = slice_skip(*rest, colon + 1 + part->n);
-    return true;
-}
-
-/* The inside of a structured field's string (RFC 9651 section 3.3.3): at most three bytes for each.
- */
-static char *put_escaped(char *at, struct slice s)
-{
-    for (size_t i = 0; i < s.n; i++) {
-        unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c > 0x7e) {
-            *at++ = '%';
-            *at++ = "0123456789ABCDEF"[c >> 4];
-            *at++ = "0123456789ABCDEF"[c & 15];
-            continue;
-        }
-        if (c == '"' || c == '\\') *at++ = '\\';
-        *at++ = (char)c;
-    }
-    return at;
-}
-
-/* Takes a part and puts it, behind separator where it is present. False where there is none. */
-static bool put_part(char **at, struct slice *rest, struct slice separator)
-{
-    struct slice part;
-    if (!take_part(rest, &part)) return false;
-    if (part.p) *at = put_escaped(put(*at, separator), part);
-    return true;
-}
-
-/* " header NAME=VALUE", for each field and cookie that joined the key. */
-static void put_extras(char **at, struct slice *rest)
-{
-    while (rest->n && (rest->p[0] == 'h' || rest->p[0] == 'c')) {
-        struct slice extra = slice_skip(*rest, 1);
-        struct slice kind = rest->p[0] == 'h' ? SLICE(" header ") : SLICE(" cookie ");
-        if (!put_part(at, &extra, kind)) return;
-        *rest = extra;
-        if (!put_part(at, rest, SLICE("="))) return;
-    }
-}
-
-/* Three times the key's bytes are room enough: a byte of text puts at most three; "://" and '?'
- * stand for the length before their part, " header " and '=' (nine) for the kind and two lengths.
- */
-struct slice key_readable(struct slice key_text, struct arena *a)
-{
-    char *text = arena_alloc(a, 3 * key_text.n), *at = text;
-    struct slice rest = key_text;
-    bool whole = put_part(&at, &rest, SLICE("")) && put_part(&at, &rest, SLICE("://")) &&
-                 put_part(&at, &rest, SLICE("")) && put_part(&at, &rest, SLICE("?"));
-    if (whole) put_extras(&at, &rest);
-    at = put_escaped(at, rest); /* of another form: shown as it is */
     return slice_of(text, (size_t)(at - text));
 }
 

@@ -27,7 +27,7 @@ struct cache_status {
     bool stored, collapsed;
     bool has_ttl;
     int64_t ttl_s;      /* may be negative */
-    struct slice key;   /* of key_readable(); empty: not told */
+    struct slice key;   /* of key_readable(): printable ASCII; empty: not told */
     const char *detail; /* a token; NULL: none */
 };
 
@@ -36,12 +36,6 @@ struct slice cache_status_text(const struct cache_status *s, struct arena *a);
 /* "verge; error=connection_refused", empty where the error has no type of RFC 9209 section 2.3.
  * error as in error_info(). */
 struct slice proxy_status_text(int error, struct arena *a);
-/* A struct key's text (length-prefixed, binary) as the inside of an sf-string:
- * "http://example.com/a?b header x-kind=1", with
- * '"' and '\\' behind a backslash and what is not printable ASCII as percent-escapes. Any bytes
- * will do: where they are not of that form they are shown as they are. */
-struct slice key_readable(struct slice key_text, struct arena *a);
-
 /* The error page of an error: status, Date, Content-Type, Cache-Control: no-store, Proxy-Status
  * where there is one, and a line of text with the status and the error's phrase; length is the
  * text's. *body is to be sent after it. now_s: wall clock. Status 0 counts as 500. */

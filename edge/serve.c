@@ -1,6 +1,7 @@
 #include "edge/serve.h"
 
 #include "cache/disk.h"
+#include "cache/key_text.h"
 #include "cache/load.h"
 #include "cache/parts.h"
 #include "edge/admit.h"

@@ -5,10 +5,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "cache/key.h"
 #include "edge/answer.h"
 #include "edge/base/error.h"
-#include "protocols/http/value.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
 
@@ -50,10 +48,10 @@ static void test_cache_status(void **state)
             .collapsed = true,
             .has_ttl = true,
             .ttl_s = INT64_MIN,
-            .key = { "http://a/?\\\"", 12 },
+            .key = { "http://a/?\"\\", 12 },
             .detail = "memory" },
           "verge; fwd=vary-miss; fwd-status=200; stored; collapsed; ttl=-999999999999999; "
-          "key=\"http://a/?\\\"\"; detail=memory" },
+          "key=\"http://a/?\\\"\\\\\"; detail=memory" },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         assert_slice(cache_status_text(&rows[i].status, &arena), rows[i].text);
@@ -66,92 +64,6 @@ static void test_proxy_status(void **state)
     assert_slice(proxy_status_text(-E_CONNECT_REFUSED, &arena), "verge; error=connection_refused");
     assert_slice(proxy_status_text(E_LOOP, &arena), "verge; error=proxy_loop_detected");
     assert_int_equal(proxy_status_text(-E_HEADER_TIMEOUT, &arena).n, 0);
-}
-
-#define TEXT(literal)                                                                              \
-    {                                                                                              \
-        (literal), sizeof(literal) - 1                                                             \
-    }
-
-static void test_readable_keys(void **state)
-{
-    (void)state;
-    static const struct {
-        struct slice key;
-        const char *text;
-    } rows[] = {
-        { TEXT("4:http3:a.b2:/p-"), "http://a.b/p" },
-        { TEXT("5:https3:a.b1:/3:c=d"), "https://a.b/?c=d" },
-        { TEXT("4:http3:a.b1:/0:"), "http://a.b/?" },
-        { TEXT("4:http0:1:*-"), "http://*" },
-        { TEXT("4:http3:a.b1:/-h3:x-k1:vc4:lang-"), "http://a.b/ header x-k=v cookie lang" },
-        { TEXT("4:http3:a.b1:/-h3:x-k0:c4:lang2:de"), "http://a.b/ header x-k= cookie lang=de" },
-        { TEXT("4:http3:a.b7:/\"\\\0\x1f\x7f\xff-"), "http://a.b/\\\"\\\\%00%1F%7F%FF" },
-        { TEXT("4:http3:a.b3:/ ~-"), "http://a.b/ ~" },
-        /* What key_build does not write. */
-        { TEXT(""), "" },
-        { TEXT("----"), "" },
-        { TEXT(":"), ":" },
-        { TEXT("4:htt"), "4:htt" },
-        { TEXT("4:http3:a.b9:/p-"), "http://a.b9:/p-" },
-        { TEXT("4:http"), "http" },
-        { TEXT("99999999999999999999:a"), "99999999999999999999:a" },
-        { TEXT("-1:a"), "://a" },
-        { TEXT("----x1:a"), "x1:a" },
-        { TEXT("----h1:a"), " header a" },
-        { TEXT("----h"), "h" },
-        { TEXT("----h0:\xff"), " header %FF" },
-    };
-    for (size_t i = 0; i < COUNT(rows); i++) {
-        assert_slice(key_readable(rows[i].key, &arena), rows[i].text);
-    }
-}
-
-static void test_readable_keys_of_requests(void **state)
-{
-    (void)state;
-    static const struct slice headers[] = { TEXT("X-Kind"), TEXT("X-None") },
-                              cookies[] = { TEXT("lang") };
-    const struct key_policy plain = { 0 }, extended = {
-        .headers = headers, .header_count = 2, .cookies = cookies, .cookie_count = 1
-    };
-    struct request req = { .scheme = SLICE("http"),
-                           .authority = SLICE("Shop.example:8080"),
-                           .target = SLICE("/a?b=\"c") };
-    struct key key;
-    fields_add(&req.fields, &arena, FIELD_COOKIE, SLICE("lang=de"));
-    fields_add_named(&req.fields, &arena, SLICE("x-kind"), SLICE("\xe9"));
-    key_build(&plain, &req, &arena, &key);
-    assert_slice(key_readable(key.text, &arena), "http://shop.example:8080/a?b=\\\"c");
-    key_build(&extended, &req, &arena, &key);
-    assert_slice(
-        key_readable(key.text, &arena),
-        "http://shop.example:8080/a?b=\\\"c header x-kind=%E9 header x-none cookie lang=de");
-}
-
-/* Whatever the bytes, the text is a structured field's string. They are drawn from those the format
- * gives a meaning, and the arena's chunks are so small that each text is a block of its own, whose
- * end a sanitizer watches. */
-static void test_readable_keys_of_any_bytes(void **state)
-{
-    (void)state;
-    static const char alphabet[] = "0123hc:-\"\\a\xff";
-    uint32_t random = 1;
-    for (int round = 0; round < 20000; round++) {
-        struct arena own;
-        arena_init(&own, 1);
-        char *bytes = arena_alloc(&own, 32);
-        for (int i = 0; i < 32; i++) {
-            random = random * 1664525 + 1013904223;
-            bytes[i] = alphabet[(random >> 16) % (sizeof alphabet - 1)];
-        }
-        struct slice text = key_readable(slice_of(bytes, random % 33), &own);
-        struct slice quoted = arena_printf(&own, "\"%.*s\"", SLICE_ARGS(text)), inside;
-        assert_int_equal(quoted.n, text.n + 2);
-        assert_true(value_take_quoted(&quoted, &inside) && quoted.n == 0);
-        for (size_t i = 0; i < text.n; i++) assert_in_range(text.p[i], 0x20, 0x7e);
-        arena_free(&own);
-    }
 }
 
 /* Pulls a body to its end, and closes it; all must come in one span. */
@@ -263,14 +175,8 @@ static int teardown(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(test_cache_status),
-        TEST(test_proxy_status),
-        TEST(test_readable_keys),
-        TEST(test_readable_keys_of_requests),
-        TEST(test_readable_keys_of_any_bytes),
-        TEST(test_bodies),
-        TEST(test_error_pages),
-        TEST(test_every_error_has_a_page),
+        TEST(test_cache_status), TEST(test_proxy_status),           TEST(test_bodies),
+        TEST(test_error_pages),  TEST(test_every_error_has_a_page),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
