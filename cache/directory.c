@@ -44,6 +44,7 @@ void directory_free(struct directory *d)
             while (sh->buckets[b]) {
                 struct stored *s = sh->buckets[b];
                 sh->buckets[b] = s->next;
+                s->next = NULL;
                 stored_drop(d, &s);
             }
         }
