@@ -377,7 +377,7 @@ bool object_has_readers(struct object *o)
 bool object_join(struct object *o)
 {
     pthread_mutex_lock(&o->lock);
-    bool whole = o->payload->first == 0;
+    bool whole = o->payload->first == 0 || (o->retain && payload_stored(o->payload));
     if (whole) o->reader_count++;
     pthread_mutex_unlock(&o->lock);
     return whole;
