@@ -46,6 +46,7 @@ void disk_batch_reset(struct disk *d, struct disk_batch *b)
     }
     for (size_t i = 0; i < b->moved_count; i++) stored_drop(&d->directory, &b->moved[i].stored);
     b->write_count = b->placed_count = b->moved_count = b->dropped_count = 0;
+    b->recorded_count = 0;
     b->put_bytes = b->moved_bytes = 0;
 }
 
@@ -148,6 +149,7 @@ static void begin(struct disk *d, struct disk_write *w)
 {
     struct object *o = w->object;
     w->stored = stored_new(&d->directory, disk_hash(d, &o->key), d->next_id++, o->key.slice);
+    w->stored->body_bytes = UINT64_MAX; /* until the last chunk is written, each is a full one */
     directory_add(&d->directory, w->stored, STORED_FILLING);
 }
 
@@ -304,6 +306,7 @@ int disk_batch_record(struct disk *d, struct disk_batch *b)
         const struct disk_placed *p = &b->placed[i];
         if (!p->with_head || !stored_is_listed(p->write->stored)) continue;
         rc = record_new(d, p->write);
+        b->recorded_count++;
     }
     return rc;
 }

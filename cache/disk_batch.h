@@ -30,6 +30,7 @@ struct disk_batch {
     size_t moved_count, moved_capacity;
     uint64_t *dropped; /* numbers */
     size_t dropped_count, dropped_capacity;
+    size_t recorded_count;
     uint64_t put_bytes, moved_bytes; /* of the log */
     char *buffer;                    /* DISK_VALUE_BYTES, for what is moved */
 };

@@ -97,8 +97,12 @@ static int write_records(struct writer *wr)
     int rc = disk_catalog_begin(&d->catalog);
     if (rc) return rc;
     rc = disk_batch_record(d, &wr->batch);
-    if (!rc) return disk_catalog_commit(&d->catalog);
-    disk_catalog_abort(&d->catalog);
+    if (rc) {
+        disk_catalog_abort(&d->catalog);
+        return rc;
+    }
+    rc = disk_catalog_commit(&d->catalog);
+    if (!rc) metric_add(METRIC_DISK_STORED, (int64_t)wr->batch.recorded_count);
     return rc;
 }
 
