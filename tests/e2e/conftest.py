@@ -21,7 +21,7 @@ PROTOCOLS = ["h1", "h1-tls", "h2", "h3"]
 # HTTP/1.1 among them is marked `http1`.
 OVER_ALL = {f"test_{name}" for name in (
     "alt_svc",
-    "chunked", "collapse", "conditional", "forwarding", "freshness", "head", "hit", "http10", "interim",
+    "chunked", "collapse", "conditional", "disk_hit", "forwarding", "freshness", "head", "hit", "http10", "interim",
     "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "pipelining", "range",
     "reload", "revalidate", "route", "same_request", "shutdown", "slow_client", "stale", "upload", "vary")}
 

@@ -1,6 +1,7 @@
 """Both ends of a request, scripted, and the program between them."""
 
 from .client import Client, Connection
+from .disks import CHUNK_BYTES, MEGABYTE, disk, store, wait_until_stored
 from .h2 import H2Connection, RawH2
 from .h3 import H3Connection
 from .origin import CLOSE, RESET, Origin, Reply, fresh
@@ -9,6 +10,7 @@ from .verge import Verge
 from .wire import Truncated
 
 __all__ = [
-    "CLOSE", "RESET", "DEADLINE_S", "Client", "Connection", "H2Connection", "H3Connection", "Origin",
-    "RawH2", "Reply", "Truncated", "Verge", "eventually", "fresh", "in_parallel", "outlive", "pattern",
+    "CHUNK_BYTES", "CLOSE", "DEADLINE_S", "MEGABYTE", "RESET", "Client", "Connection", "H2Connection",
+    "H3Connection", "Origin", "RawH2", "Reply", "Truncated", "Verge", "disk", "eventually", "fresh", "in_parallel",
+    "outlive", "pattern", "store", "wait_until_stored",
 ]

@@ -290,8 +290,10 @@ class Client:
         return connection.response(), connection
 
     def close(self):
+        """Leaves; who asks again comes back on a new connection."""
         for connection in self.opened:
             connection.close()
+        self.kept, self.opened = {}, []
 
 
 # Of each protocol; the others are added where they are defined.

@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = os.environ.get("VERGE", str(ROOT / "build" / BUILD / "verge"))
 
 CONFIG = """\
-cache { memory 64M; $cache }
+cache { memory $memory; $cache }
 origin app { server 127.0.0.1:$origin_port; $origin }
 site * {
     listen 127.0.0.1:$port;
@@ -47,7 +47,7 @@ def parse_metrics(text):
 
 class Verge:
     """
-    `snippets` are put into the configuration above: cache=, origin=, site=, route=, top=. `config`
+    `snippets` are put into the configuration above: memory=, cache=, origin=, site=, route=, top=. `config`
     replaces the whole text; it may use the same $names. `protocol` is what clients speak to it.
     """
 
@@ -59,7 +59,7 @@ class Verge:
         self.access_log = self.directory / "access.log"
         self.error_log = self.directory / "stderr"
         self.file = self.directory / "verge.conf"
-        self.process = None
+        self.process = self.client = None
         self.write_config(**snippets)
         self.start()
 
@@ -68,7 +68,7 @@ class Verge:
     def write_config(self, **snippets):
         names = defaultdict(str, port=self.port, admin_port=self.admin_port,
                             origin_port=self.origin.port, access_log=self.access_log,
-                            directory=self.directory)
+                            directory=self.directory, memory="64M")
         names.update(snippets)
         # Twice, because a snippet may use the names as well.
         text = Template(Template(self.config).substitute(names)).substitute(names)
@@ -111,6 +111,13 @@ class Verge:
     def kill(self):
         self.process.kill()
         self.wait()
+
+    def restart(self, kill=False):
+        """Another process in the place of this one, for the same client."""
+        self.signal(signal.SIGKILL if kill else signal.SIGTERM)
+        assert self.wait() == (-signal.SIGKILL if kill else 0), self.error_log.read_text()
+        self.client.close()
+        self.start()
 
     def stop(self):
         """The end of every scenario: nothing left alive, no complaint, exit code 0."""
