@@ -13,7 +13,7 @@
 
 uint64_t disk_hash(const struct disk *d, const struct key *key)
 {
-    return key_hash_with(&d->stamp.seed, key->text);
+    return key_hash_with(&d->stamp.seed, key_whole_text(key));
 }
 
 /* ---- what is to be written ---- */

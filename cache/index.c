@@ -28,6 +28,7 @@ struct index_entry {
     unsigned variant_count;
     struct pending *pendings;
     unsigned pending_count;
+    unsigned slices;       /* stored ones of this key, each in an entry of its own */
     struct slice vary;     /* the newest variant's: tells fetches under way apart */
     int64_t pass_until_ms; /* wall clock */
     uint64_t purged; /* sequence of the last invalidation: objects from before are not to be used */
@@ -175,7 +176,7 @@ static void remove_entry(struct index *ix, struct index_shard *s, struct index_e
  * eviction. */
 static void tidy_entry(struct index *ix, struct index_shard *s, struct index_entry *e)
 {
-    if (e->variant_count == 0 && e->pending_count == 0 && e->pass_until_ms == 0)
+    if (e->variant_count == 0 && e->pending_count == 0 && e->slices == 0 && e->pass_until_ms == 0)
         remove_entry(ix, s, e);
 }
 
@@ -207,6 +208,48 @@ void index_free(struct index *ix)
         free(s->entries);
         pthread_mutex_destroy(&s->lock);
     }
+}
+
+/* ---- slices ---- */
+
+uint64_t index_purged(struct index *ix, const struct key *key)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, key);
+    uint64_t purged = e ? e->purged : s->forgotten_purge;
+    pthread_mutex_unlock(&s->lock);
+    return purged;
+}
+
+/* What a slice's entry takes over from the whole's before anybody looks at it. The two locks are
+ * never held together: an invalidation in between is seen by the next one who looks. */
+static uint64_t whole_purged(struct index *ix, const struct key *key)
+{
+    struct key whole;
+    if (!key->slice) return 0;
+    key_whole(key, &whole);
+    return index_purged(ix, &whole);
+}
+
+static void obey(struct index_entry *e, uint64_t purged)
+{
+    if (e->purged < purged) e->purged = purged;
+}
+
+/* One stored slice more or less: the whole's entry stays as long as there are any, so that its
+ * sequence is that of its own invalidations. */
+static void count_slice(struct index *ix, const struct key *key, int change)
+{
+    struct key whole;
+    if (!key->slice) return;
+    key_whole(key, &whole);
+    struct index_shard *s = shard_of(ix, whole.hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = get_entry(ix, s, &whole);
+    e->slices += (unsigned)change;
+    tidy_entry(ix, s, e);
+    pthread_mutex_unlock(&s->lock);
 }
 
 /* ---- lookup ---- */
@@ -306,8 +349,11 @@ void index_lookup(struct index *ix, const struct key *key, const struct cache_po
                   struct lookup_result *out)
 {
     struct index_shard *s = shard_of(ix, key->hash);
+    uint64_t purged = whole_purged(ix, key);
     pthread_mutex_lock(&s->lock);
-    look_in_entry(ix, get_entry(ix, s, key), key, policy, req, now_ms, arena, out);
+    struct index_entry *e = get_entry(ix, s, key);
+    obey(e, purged);
+    look_in_entry(ix, e, key, policy, req, now_ms, arena, out);
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -315,8 +361,10 @@ struct object *index_peek(struct index *ix, const struct key *key, const struct 
                           struct arena *arena)
 {
     struct index_shard *s = shard_of(ix, key->hash);
+    uint64_t purged = whole_purged(ix, key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, key);
+    if (e) obey(e, purged);
     struct object *o = e ? find_variant(e, req, arena) : NULL;
     if (o) object_hold(o);
     pthread_mutex_unlock(&s->lock);
@@ -346,9 +394,12 @@ static void take_variant(struct index *ix, struct index_entry *e, unsigned i,
     removed->v[removed->n++] = o;
 }
 
-static void drop_removed(struct removed *removed)
+static void drop_removed(struct index *ix, struct removed *removed)
 {
-    for (unsigned i = 0; i < removed->n; i++) object_drop(&removed->v[i]);
+    for (unsigned i = 0; i < removed->n; i++) {
+        count_slice(ix, &removed->v[i]->key, -1);
+        object_drop(&removed->v[i]);
+    }
     free(removed->v);
 }
 
@@ -390,8 +441,11 @@ bool index_publish(struct index *ix, struct object *o)
     struct removed removed = { 0 };
     struct index_shard *s = shard_of(ix, o->key.hash);
     atomic_store_explicit(&o->touched, atomic_load(&s->inflation), memory_order_relaxed);
+    count_slice(ix, &o->key, 1);
+    uint64_t purged = whole_purged(ix, &o->key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = get_entry(ix, s, &o->key);
+    obey(e, purged);
     forget_pending(e, o);
     bool valid = usable(e, o);
     if (valid && ix->disk) disk_forget_unloaded(ix->disk, &o->key);
@@ -401,8 +455,11 @@ bool index_publish(struct index *ix, struct object *o)
         tidy_entry(ix, s, e);
     if (valid) mark_loaded(ix, o);
     pthread_mutex_unlock(&s->lock);
-    drop_removed(&removed);
-    if (valid) metric_add(METRIC_CACHE_INSERTS, 1);
+    drop_removed(ix, &removed);
+    if (valid)
+        metric_add(METRIC_CACHE_INSERTS, 1);
+    else
+        count_slice(ix, &o->key, -1);
     index_make_room(ix);
     return valid;
 }
@@ -437,6 +494,25 @@ void index_release(struct index *ix, struct object *pending, int64_t until_ms)
     index_make_room(ix); /* what is remembered costs as well */
 }
 
+void index_pass(struct index *ix, const struct key *key, int64_t until_ms)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    get_entry(ix, s, key)->pass_until_ms = until_ms;
+    pthread_mutex_unlock(&s->lock);
+    index_make_room(ix);
+}
+
+bool index_passes(struct index *ix, const struct key *key, int64_t now_ms)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, key);
+    bool passes = e && e->pass_until_ms > now_ms;
+    pthread_mutex_unlock(&s->lock);
+    return passes;
+}
+
 void index_remove(struct index *ix, struct object *o)
 {
     struct removed removed = { 0 };
@@ -450,7 +526,7 @@ void index_remove(struct index *ix, struct object *o)
         tidy_entry(ix, s, e);
     }
     pthread_mutex_unlock(&s->lock);
-    drop_removed(&removed);
+    drop_removed(ix, &removed);
 }
 
 unsigned index_invalidate(struct index *ix, const struct key *key)
@@ -471,7 +547,7 @@ unsigned index_invalidate(struct index *ix, const struct key *key)
     pthread_mutex_unlock(&s->lock);
     metric_add(METRIC_CACHE_INVALIDATIONS, removed.n);
     n = n > removed.n ? n : removed.n;
-    drop_removed(&removed);
+    drop_removed(ix, &removed);
     return n;
 }
 
@@ -491,6 +567,7 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
     struct removed removed = { 0 };
     struct index_shard *s = shard_of(ix, o->key.hash);
     atomic_store_explicit(&o->touched, atomic_load(&s->inflation), memory_order_relaxed);
+    count_slice(ix, &o->key, 1);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = get_entry(ix, s, &o->key);
     bool valid = usable(e, o) && !find_same(e, o->vary, o->vary_key) && stored_is_listed(place);
@@ -502,7 +579,8 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
         tidy_entry(ix, s, e);
     }
     pthread_mutex_unlock(&s->lock);
-    drop_removed(&removed);
+    drop_removed(ix, &removed);
+    if (!valid) count_slice(ix, &o->key, -1);
     index_make_room(ix);
     return valid;
 }
@@ -578,7 +656,8 @@ static bool is_being_written(const struct object *o)
 static struct victim weigh(struct index_entry *e)
 {
     struct victim v = { .worth = INFINITY };
-    if (e->variant_count == 0 && e->pending_count == 0) v = (struct victim){ e, -1, 0 };
+    bool empty = e->variant_count == 0 && e->pending_count == 0 && e->slices == 0;
+    if (empty) v = (struct victim){ e, -1, 0 };
     for (unsigned i = 0; i < e->variant_count; i++) {
         struct object *o = e->variants[i];
         if (object_state(o) != OBJECT_COMPLETE) continue; /* its cost is not known yet */
@@ -634,7 +713,7 @@ static void evict_one(struct index *ix, struct index_shard *s)
         atomic_store_explicit(&s->inflation, v.worth, memory_order_relaxed);
     }
     metric_add(METRIC_CACHE_EVICTIONS, removed.n);
-    drop_removed(&removed);
+    drop_removed(ix, &removed);
 }
 
 bool index_over_budget(const struct index *ix)

@@ -6,7 +6,11 @@
  * not to be shared. Eviction is a sampled GDSF: worth is hits / size, plus the inflation at the
  * last hit. A shard keeps the least worthy entries of all that were sampled as candidates; each
  * eviction adds a few random ones and drops the worst. So it comes close to an exact order, which a
- * hit would have to keep up, and does so whatever the number of entries. */
+ * hit would have to keep up, and does so whatever the number of entries.
+ *
+ * A slice of a representation (key.slice) is an entry and an object like any other, but that it
+ * obeys the invalidation of the whole as well: the whole's entry is there as long as slices are
+ * stored, and has their sequence. */
 #ifndef VERGE_CACHE_INDEX_H
 #define VERGE_CACHE_INDEX_H
 
@@ -101,6 +105,13 @@ void index_remove(struct index *ix, struct object *o);
 /* RFC 9111 section 4.4: stored variants go, and what is being fetched now will not be stored.
  * Returns how many went. */
 unsigned index_invalidate(struct index *ix, const struct key *key);
+
+/* The sequence of a key's last invalidation: what began before it must not be used. Where nothing
+ * is stored under the key, possibly that of another. */
+uint64_t index_purged(struct index *ix, const struct key *key);
+/* Lets requests for a key go their own way until then (wall clock), and tells whether they do. */
+void index_pass(struct index *ix, const struct key *key, int64_t until_ms);
+bool index_passes(struct index *ix, const struct key *key, int64_t now_ms);
 
 /* ---- the disk ---- */
 

@@ -291,6 +291,31 @@ void key_build(const struct key_policy *p, const struct request *req, struct are
     out->hash = key_hash(out->text);
 }
 
+/* The key of a request begins with a digit. */
+void key_slice(const struct key *whole, uint32_t n, struct arena *a, struct key *out)
+{
+    struct slice text[] = { arena_printf(a, "slice %u ", n), whole->text };
+    *out = *whole;
+    out->text = arena_concat(a, text, 2);
+    out->hash = key_hash(out->text);
+    out->slice = n + 1;
+}
+
+struct slice key_whole_text(const struct key *key)
+{
+    if (!key->slice) return key->text;
+    struct slice number = slice_skip(key->text, SLICE("slice ").n);
+    return slice_skip(number, slice_find(number, ' ') + 1);
+}
+
+void key_whole(const struct key *key, struct key *out)
+{
+    *out = *key;
+    out->text = key_whole_text(key);
+    out->hash = key_hash(out->text);
+    out->slice = 0;
+}
+
 /* RFC 3986 section 5.2.4, for a path that begins with '/'. out has room for path.n bytes. */
 static size_t remove_dot_segments(struct slice path, char *out)
 {

@@ -47,6 +47,12 @@ void key_build(const struct key_policy *p, const struct request *req, struct are
  * Location and Content-Location name (RFC 9111 section 4.4). */
 bool key_build_reference(const struct key_policy *p, const struct request *req,
                          struct slice reference, struct arena *a, struct key *out);
+/* The key of slice n (n + 1 has 32 bits) of what key stands for: one that no request has, and whose
+ * text ends in the whole's. */
+void key_slice(const struct key *whole, uint32_t n, struct arena *a, struct key *out);
+/* The other way round; *out borrows the text. */
+void key_whole(const struct key *key, struct key *out);
+struct slice key_whole_text(const struct key *key);
 /* Without the scheme's own port, or an empty one. */
 struct slice key_authority(struct slice scheme, struct slice authority);
 /* SipHash-1-3 of any bytes with the process seed. */

@@ -229,12 +229,13 @@ static bool add_rest(struct writer *w, struct slice rest)
 bool key_from_readable(struct slice readable, struct arena *a, struct key *out)
 {
     struct slice rest = readable, prefix = take_slice_prefix(&rest);
-    int64_t number = prefix.n ? value_int64(slice_of(prefix.p + SLICE_PREFIX.n,
-                                                     prefix.n - SLICE_PREFIX.n - 1))
-                              : -1;
+    int64_t number =
+        prefix.n ? value_int64(slice_of(prefix.p + SLICE_PREFIX.n, prefix.n - SLICE_PREFIX.n - 1))
+                 : -1;
     struct writer w = { a, prefix };
     if (number >= UINT32_MAX || (prefix.n && number < 0)) return false;
     if (!add_url(&w, take_word(&rest)) || !add_rest(&w, rest)) return false;
-    *out = (struct key){ .text = w.text, .hash = key_hash(w.text), .slice = (uint32_t)(number + 1) };
+    *out =
+        (struct key){ .text = w.text, .hash = key_hash(w.text), .slice = (uint32_t)(number + 1) };
     return true;
 }

@@ -109,6 +109,7 @@ struct config {
         size_t object_memory_max_bytes; /* larger ones are only on the disk */
         unsigned variants_max;          /* per primary key */
         int64_t uncacheable_ms;         /* how long "uncacheable" is remembered */
+        size_t slice_bytes;             /* of what is only asked for in ranges; 0: none */
         size_t window_bytes;            /* how far a fill runs ahead of its fastest reader */
     } cache;
 

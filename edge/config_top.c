@@ -6,6 +6,9 @@
 #define DISK_BYTES_LEAST (64ll << 20)
 #define DISK_BYTES_MOST  (15ll << 40) /* pages are counted in 32 bits */
 
+#define SLICE_BYTES_LEAST (64 << 10)
+#define SLICE_BYTES_MOST  (64 << 20)
+
 /* Fails with reason about a word of the file, unless there is none. */
 static bool refuse(struct config_builder *b, const struct conf_word *w, const char *reason,
                    const char *hint)
@@ -148,6 +151,20 @@ void config_apply_object_max(struct config_builder *b, const struct config_direc
                   c->cache.disk_bytes ? "the disk's size" : "memory");
     c->cache.object_max_bytes = (uint64_t)size;
     share_memory(c);
+}
+
+void config_apply_slice(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target)
+{
+    struct config *c = target;
+    const struct conf_word *w = &item->args[0];
+    int64_t size = 0;
+    if (slice_eq(w->text, SLICE("off"))) return;
+    if (refuse(b, w, config_read_size(w->text, &size), config_value_hint(b, TYPE_SIZE, w->text)))
+        return;
+    if (size && (size < SLICE_BYTES_LEAST || size > SLICE_BYTES_MOST))
+        conf_fail(&b->report, w->at, NULL, "%s must be off, or 64K to 64M", d->name);
+    c->cache.slice_bytes = (size_t)size;
 }
 
 void config_apply_limits(struct config_builder *b, const struct config_directive *d,

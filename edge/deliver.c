@@ -4,6 +4,7 @@
 #include "edge/forward.h"
 #include "edge/listener.h"
 #include "edge/multipart.h"
+#include "edge/sliced.h"
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
 #include "protocols/http/range.h"
@@ -121,10 +122,12 @@ static void make_own(const struct exchange *x, struct response *r, int status, s
 
 /* ---- bodies ---- */
 
-static struct body *open_reader(struct exchange *x, struct object *o, uint64_t first, uint64_t end)
+static struct body *open_body(struct exchange *x, const struct delivery *d, uint64_t first,
+                              uint64_t end)
 {
+    if (d->of) return sliced_open(d->slices, d->of, first, end, d->object, &x->arena);
     struct reader *reader = arena_new(&x->arena, struct reader);
-    reader_open(reader, o, &x->scope, first, end);
+    reader_open(reader, d->object, &x->scope, first, end);
     return &reader->body;
 }
 
@@ -132,12 +135,10 @@ static struct body *one_range(struct exchange *x, const struct delivery *d, stru
                               struct range range)
 {
     struct content_range told = { range.first, range.last, r->length };
-    int64_t base = d->part ? d->part->first : 0;
     set(r, &x->arena, FIELD_CONTENT_RANGE, content_range_format(told, &x->arena));
     r->status = 206;
     r->length = range.last - range.first + 1;
-    return open_reader(x, d->object, (uint64_t)(range.first - base),
-                       (uint64_t)(range.last - base) + 1);
+    return open_body(x, d, (uint64_t)range.first, (uint64_t)range.last + 1);
 }
 
 static struct body *several_ranges(struct exchange *x, struct object *o, struct response *r,
@@ -177,7 +178,7 @@ static struct body *whole_or_ranges(struct exchange *x, const struct delivery *d
     case RANGE_NONE: break;
     }
     bool has_body = status_has_body(x->request.method, r->status) && r->length != 0;
-    return has_body ? open_reader(x, o, 0, UINT64_MAX) : NULL;
+    return has_body ? open_body(x, d, 0, UINT64_MAX) : NULL;
 }
 
 /* ---- the answer ---- */
@@ -198,8 +199,8 @@ void deliver(struct exchange *x, struct delivery *d)
 {
     struct object *o = d->object;
     struct response r = o->head;
-    r.length = d->part ? d->part->length : length_of(x, o);
-    if (d->part) r.status = 200; /* as if it were whole: the range asked for lies within the part */
+    r.length = d->of ? d->of->length : length_of(x, o);
+    if (d->of) r.status = 200; /* as if it were whole: what was asked for begins in the slice */
     r.stored = &o->head.fields;
     r.fields = (struct fields){ 0 };
     struct body *body = NULL;

@@ -4,17 +4,21 @@
 #define VERGE_EDGE_DELIVER_H
 
 #include "cache/object.h"
+#include "cache/slices.h"
 #include "edge/answer.h"
 #include "edge/config.h"
+#include "edge/piece.h"
 #include "protocols/http/exchange.h"
 #include "protocols/http/range.h"
 
 struct delivery {
     struct object *object; /* its head is there; a reader takes references of its own */
     const struct config_route *route;
-    struct cache_status status;       /* ttl is filled in here */
-    const struct fields *unstored;    /* for this client alone, besides the object's; NULL: none */
-    const struct content_range *part; /* which the object is; NULL: all of the representation */
+    struct cache_status status;      /* ttl is filled in here */
+    const struct fields *unstored;   /* for this client alone, besides the object's; NULL: none */
+    const struct representation *of; /* the object is its slice with the first byte asked for; NULL:
+                                        all of it */
+    const struct piece_source *slices; /* of's others */
     bool cached;   /* Age is generated: it comes from the cache, or went into it */
     bool evaluate; /* conditions and ranges are the node's to answer: the origin saw none */
 };

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 
 #include "cache/disk.h"
-#include "cache/parts.h"
+#include "cache/slices.h"
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 #include "edge/forward.h"
 #include "edge/node.h"
+#include "edge/piece.h"
 #include "protocols/http/accept.h"
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
@@ -47,8 +48,8 @@ struct miss {
     struct judged judged;
     struct disk_wait settling;
     struct timer settle_patience;
-    bool forgot;  /* something on the disk, for this response */
-    bool is_part; /* a 206 that is kept */
+    bool forgot;          /* something on the disk, for this response */
+    struct object *asked; /* a slice's, where object is the whole; NULL: it is object */
     bool ending;
     int64_t requested_ms;
 };
@@ -80,6 +81,7 @@ static void end(struct miss *m)
     fetch_close(&m->fetch);
     if (m->watch) m->watch->miss = NULL;
     object_drop(&m->object);
+    object_drop(&m->asked);
     object_drop(&m->base);
     scope_close(&m->scope);
 }
@@ -88,6 +90,7 @@ static void fail(struct miss *m, int error)
 {
     if (m->kind == MISS_SHARED) index_release(index_of(m), m->object, 0);
     object_fail(m->object, error);
+    if (m->asked) object_fail(m->asked, error);
     end(m);
 }
 
@@ -220,6 +223,7 @@ void miss_start(struct edge *e, const struct miss_order *order, struct miss_watc
     prepare(m, order);
     m->watch = watch;
     if (watch) watch->miss = m;
+    if (m->key.slice) metric_add(METRIC_SLICES_FETCHED, 1);
     ask(m, order->request_body, order->te_trailers);
 }
 
@@ -266,25 +270,27 @@ static void vary_of(struct miss *m, const struct response *r, struct slice *vary
     if (vary->n) key_vary(*vary, &m->client, &m->arena, vary_key);
 }
 
-/* A part is stored when it is there: until then nobody can be given it. */
 static void on_fill_ended(struct fill *f, int error)
 {
-    struct miss *m = container_of(f, struct miss, fill);
-    if (m->is_part && f->stored && !error) {
-        parts_store(index_of(m), &m->key, m->object, &m->client, m->config->cache.object_max_bytes,
-                    &m->scope, &m->arena);
-    }
-    end(m);
+    (void)error;
+    end(container_of(f, struct miss, fill));
 }
 
-/* What was asked for with a Range says nothing of the whole unless it is the whole; a part that
- * nobody asked for, or whose length is not known, is nobody's. */
+static bool is_asked_slice(const struct miss *m, const struct response *r)
+{
+    struct representation of;
+    return m->key.slice && slices_read(r, m->key.slice - 1, piece_slice_bytes(m->config), &of);
+}
+
+/* What was asked for with a Range says nothing of the whole unless it is the whole; of parts only
+ * slices are stored. */
 static bool may_be_stored(const struct miss *m, const struct response *r)
 {
-    bool ranged = m->kind == MISS_PRIVATE && fields_has(&m->client.fields, FIELD_RANGE);
+    bool ranged =
+        m->key.slice || (m->kind == MISS_PRIVATE && fields_has(&m->client.fields, FIELD_RANGE));
     if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
     if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
-    if (r->status == 206) return ranged && parts_accepts(r);
+    if (r->status == 206) return is_asked_slice(m, r);
     return !ranged || r->status == 200;
 }
 
@@ -326,8 +332,7 @@ static void publish(struct miss *m)
     struct judged *j = &m->judged;
     struct index *ix = index_of(m);
     object_set_head(m->object, &j->response, &j->freshness, j->vary, j->vary_key, j->kept);
-    m->is_part = j->stored && j->response.status == 206;
-    if (j->stored && !m->is_part && !index_publish(ix, m->object)) {
+    if (j->stored && !index_publish(ix, m->object)) {
         j->stored = j->kept = false;
         object_stop_retaining(m->object, 2 * ix->object_memory_max_bytes);
     }
@@ -356,15 +361,32 @@ static bool is_only_not_admitted(const struct miss *m)
     return j->reason == STORE_OK && may_be_stored(m, &j->response) && !j->admitted;
 }
 
+static int64_t uncacheable_until_ms(const struct miss *m)
+{
+    return m->edge->worker.wall_ms + m->config->cache.uncacheable_ms;
+}
+
+/* At the first slice's key, where those who want any slice look. */
+static void refuse_slices(struct miss *m, const struct key *whole)
+{
+    struct key first;
+    key_slice(whole, 0, &m->arena, &first);
+    index_pass(index_of(m), &first, uncacheable_until_ms(m));
+}
+
 /* That its responses are not shared is remembered, but not of an origin in trouble: those who ask
- * meanwhile must not ask it all at once. */
+ * meanwhile must not ask it all at once. Of a slice it is that there are none. */
 static void release(struct miss *m)
 {
-    const struct judged *j = &m->judged;
-    int64_t until_ms = m->edge->worker.wall_ms + m->config->cache.uncacheable_ms;
-    bool may_be_next_time = is_server_error(j->response.status) || is_only_not_admitted(m);
+    int status = m->judged.response.status;
+    bool may_be_next_time = is_server_error(status) || is_only_not_admitted(m) || m->key.slice;
+    struct key whole;
+    if (m->key.slice && status == 206) {
+        key_whole(&m->key, &whole);
+        refuse_slices(m, &whole);
+    }
     if (m->kind != MISS_SHARED) return;
-    index_release(index_of(m), m->object, may_be_next_time ? 0 : until_ms);
+    index_release(index_of(m), m->object, may_be_next_time ? 0 : uncacheable_until_ms(m));
 }
 
 /* An error that nothing forbids to share is given to all who wait for it, though it is fresh for
@@ -405,6 +427,24 @@ static void judge_storing(struct miss *m)
         fields_remove(&r->fields, FIELD_SURROGATE_CONTROL);
 }
 
+/* The origin knows no ranges and sends all of it: that is another object than the one asked for,
+ * under another key. */
+static void become_whole(struct miss *m)
+{
+    m->asked = m->object;
+    if (m->kind == MISS_SHARED) index_release(index_of(m), m->asked, 0);
+    key_whole(&m->key, &m->key);
+    refuse_slices(m, &m->key);
+    m->object = object_new(&m->key, m->asked->budget, m->asked->purge_seq, m->asked->window_bytes);
+}
+
+/* Before its bytes come, so that who waited is there to read them. */
+static void hand_over(struct miss *m)
+{
+    if (m->asked) object_replace(m->asked, m->object);
+    object_drop(&m->asked);
+}
+
 static void show_response(struct miss *m)
 {
     struct judged *j = &m->judged;
@@ -412,6 +452,7 @@ static void show_response(struct miss *m)
     j->body = NULL;
     if (!j->stored) release(m);
     publish(m);
+    hand_over(m);
     tell_reason(m);
     fill_start(&m->fill, index_of(m), m->object, j->kept, j->admitted, body,
                m->config->cache.object_max_bytes, &m->scope, on_fill_ended);
@@ -447,6 +488,7 @@ static void use_response(struct miss *m, const struct h1_response *from, struct 
 {
     struct judged *j = &m->judged;
     *j = (struct judged){ .response = from->msg, .version = from->version, .body = body };
+    if (m->key.slice && j->response.status == 200) become_whole(m);
     j->reason = judge(m, &j->response, &j->freshness);
     judge_storing(m);
     sign(m, &j->response, j->version);
@@ -532,12 +574,10 @@ static void apply_head(struct miss *m, const struct response *r)
     object_drop(&stored);
 }
 
+/* And what there is of it in slices. */
 static void invalidate_key(struct miss *m, const struct key *key)
 {
-    struct key parts;
-    parts_key(key, &m->arena, &parts);
-    unsigned n = index_invalidate(index_of(m), key) + index_invalidate(index_of(m), &parts);
-    if (n && index_of(m)->disk) m->forgot = true;
+    if (index_invalidate(index_of(m), key) && index_of(m)->disk) m->forgot = true;
 }
 
 static void invalidate_reference(struct miss *m, const struct response *r, enum field_id id)

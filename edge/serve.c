@@ -3,7 +3,6 @@
 #include "cache/disk.h"
 #include "cache/key_text.h"
 #include "cache/load.h"
-#include "cache/parts.h"
 #include "edge/admit.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
@@ -12,6 +11,7 @@
 #include "edge/forward.h"
 #include "edge/miss.h"
 #include "edge/node.h"
+#include "edge/ranged.h"
 #include "edge/upload.h"
 
 /* Of one request: as a joiner it may be left with nothing, or with another variant. */
@@ -24,6 +24,7 @@
  *       LEAD, VALIDATE  start a miss, wait for its object's head
  *       JOIN            wait for somebody else's
  *       PASS            start a miss of its own, wait for that
+ *     a range of what is not stored: see ranged
  *     head is there -> deliver; a joiner for whom it is not: look up again, or pass */
 struct serve {
     struct exchange *x;
@@ -36,8 +37,9 @@ struct serve {
     enum verdict verdict;
     struct object *object; /* waited for, or delivered; joined while waited for */
     struct wait wait;
-    const struct content_range *part; /* which the object is, while it is delivered; NULL: all */
+    struct ranged *ranged; /* NULL: no range, or of what is stored */
     bool waiting, joiner, opaque;
+    bool all; /* whatever its Range says */
     unsigned lookups;
     struct miss_watch watch;
 };
@@ -115,12 +117,14 @@ static void answer_redirect(struct serve *s, struct slice location)
 
 static void deliver_object(struct serve *s, struct object *o, bool cached)
 {
+    bool is_slice = s->ranged && s->ranged->answer == RANGED_SLICES;
     struct delivery d = { .object = o,
                           .route = s->route,
                           .status = s->status,
                           .cached = cached,
                           .unstored = &s->watch.unstored,
-                          .part = s->part,
+                          .of = is_slice ? &s->ranged->of : NULL,
+                          .slices = is_slice ? &s->ranged->from : NULL,
                           .evaluate = !s->opaque };
     if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
     deliver(s->x, &d);
@@ -155,6 +159,12 @@ static void on_head(struct wait *w)
     use_object(s);
 }
 
+static void hold_config(struct serve *s)
+{
+    if (!s->held) config_hold(s->config);
+    s->held = true;
+}
+
 static void wait_for(struct serve *s, struct object *o)
 {
     if (!object_join(o)) {
@@ -162,8 +172,7 @@ static void wait_for(struct serve *s, struct object *o)
         return;
     }
     s->object = object_hold(o);
-    if (!s->held) config_hold(s->config);
-    s->held = true;
+    hold_config(s);
     wait_init(&s->wait, &s->x->scope, on_head);
     s->waiting = object_wait_head(o, &s->wait);
     if (!s->waiting) use_object(s);
@@ -291,7 +300,7 @@ static void look_up(struct serve *s)
     case LOOKUP_STALE: deliver_stored(s, found.object, VERDICT_STALE); break;
     case LOOKUP_VALIDATE:
     case LOOKUP_LEAD:
-        if (is_special(&s->x->request))
+        if (is_special(&s->x->request) && !s->all)
             decline_to_lead(s, &found);
         else
             fetch_for_all(s, &found);
@@ -327,26 +336,61 @@ static bool disk_may_answer(struct serve *s)
     return disk && s->lookups < LOOKUPS_MAX && disk_has_unloaded(disk, &s->key);
 }
 
-static bool answer_from_parts(struct serve *s)
+/* What was begun for a slice goes on without this request. */
+static void leave_fetch(struct serve *s)
 {
-    struct content_range part;
-    struct object *o = parts_find(index_of(s), &s->key, &s->route->cache, &s->x->request,
-                                  wall_ms(s), &s->x->arena, &part);
-    if (!o) return false;
-    s->part = &part;
-    deliver_stored(s, o, VERDICT_HIT);
-    object_drop(&o);
+    miss_leave(&s->watch);
+    s->watch = (struct miss_watch){ 0 };
+}
+
+static void on_ranged(struct ranged *r)
+{
+    struct serve *s = r->owner;
+    switch (r->answer) {
+    case RANGED_ASKING: return;
+    case RANGED_SLICES:
+    case RANGED_OBJECT:
+        s->verdict = ranged_verdict(r, &s->status);
+        deliver_object(s, r->piece.object, r->piece.object->shareable);
+        break;
+    case RANGED_FAILED: answer_with_error(s, r->error); break;
+    case RANGED_ALONE:
+        leave_fetch(s);
+        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+        break;
+    case RANGED_WHOLE:
+        leave_fetch(s);
+        s->all = true;
+        look_up(s);
+        break;
+    }
+    ranged_close(r);
+}
+
+/* For ten bytes of a large file nobody should wait for all of it. */
+static bool serve_slices(struct serve *s)
+{
+    const struct request *req = &s->x->request;
+    struct piece_source from = { s->edge,    s->config, s->route,     req,
+                                 s->x->peer, s->key,    &s->x->scope, policy_only_if_cached(req) };
+    struct range_spec asked;
+    if (!ranged_applies(&from, &asked)) return false;
+    s->ranged = arena_new(&s->x->arena, struct ranged);
+    *s->ranged = (struct ranged){
+        .from = from, .asked = asked, .arena = &s->x->arena, .done = on_ranged, .owner = s
+    };
+    s->watch.exchange = s->x;
+    hold_config(s);
+    ranged_begin(s->ranged, &s->watch);
     return true;
 }
 
-/* A range that is not stored is fetched as it is asked for: for ten bytes of a large file nobody
- * should wait for all of it. */
 static void serve_special(struct serve *s)
 {
-    const struct request *req = &s->x->request;
-    if (policy_only_if_cached(req))
+    if (serve_slices(s)) return;
+    if (policy_only_if_cached(&s->x->request))
         answer_with_error(s, -E_ONLY_IF_CACHED);
-    else if (req->method == METHOD_HEAD || !answer_from_parts(s))
+    else
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
 }
 
@@ -528,6 +572,7 @@ static void end(struct exchange *x)
 {
     struct serve *s = serve_of(x);
     let_go(s);
+    if (s->ranged) ranged_close(s->ranged);
     miss_leave(&s->watch);
     count(s);
     write_log(s);

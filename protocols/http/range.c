@@ -4,11 +4,6 @@
 #include "protocols/http/etag.h"
 #include "protocols/http/value.h"
 
-/* One range-spec as written; -1 for a side that is absent. */
-struct range_spec {
-    int64_t first, last;
-};
-
 /* Digits up to the largest position there is: a number that is larger cannot be told from it by any
  * representation. */
 static bool parse_position(struct slice digits, int64_t *out)
@@ -80,6 +75,14 @@ enum range_result range_parse(struct slice value, int64_t length, struct ranges 
     }
     if (written == 0) return RANGE_NONE;
     return out->count ? RANGE_SATISFIABLE : RANGE_UNSATISFIABLE;
+}
+
+bool range_parse_single(struct slice value, struct range_spec *out)
+{
+    struct slice unit = slice_of(value.p, slice_find(value, '=')), member;
+    struct slice rest = slice_skip(value, unit.n + (unit.n < value.n));
+    return slice_eq_nocase(unit, SLICE("bytes")) && value_next(&rest, &member) &&
+           parse_spec(member, out) && !value_next(&rest, &member);
 }
 
 /* Exactly the stored date, which is a strong validator once the response is a second or more

@@ -21,6 +21,12 @@ enum range_result {
     RANGE_UNSATISFIABLE, /* 416 */
 };
 
+/* One range as written; -1 for a side that is absent: without first it is the last so many bytes.
+ */
+struct range_spec {
+    int64_t first, last;
+};
+
 struct ranges {
     unsigned count;
     struct range v[RANGES_MAX]; /* in the order asked for; no two overlap or touch */
@@ -30,6 +36,10 @@ struct ranges {
  * syntax errors and more than RANGES_MAX ranges give RANGE_NONE; ranges that overlap or touch are
  * made one, in the place of the first. */
 enum range_result range_parse(struct slice value, int64_t length, struct ranges *out);
+
+/* A Range value that asks for a single range of bytes, of whatever length the representation may
+ * be; false for any other. */
+bool range_parse_single(struct slice value, struct range_spec *out);
 
 /* May the Range of this request be applied to the stored response: no If-Range, or one that names
  * it by strong entity tag, or by exactly its Last-Modified where that is a strong validator

@@ -23,7 +23,8 @@ OVER_ALL = {f"test_{name}" for name in (
     "alt_svc",
     "chunked", "collapse", "conditional", "disk_hit", "forwarding", "freshness", "head", "hit", "http10", "interim",
     "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "pipelining", "range",
-    "reload", "revalidate", "route", "same_request", "shutdown", "slow_client", "stale", "upload", "vary")}
+    "reload", "revalidate", "route", "same_request", "shutdown", "slices", "slow_client", "stale", "upload",
+    "vary")}
 
 # These are about one protocol.
 ABOUT_ONE = {"test_h2": "h2", "test_h3": "h3"}

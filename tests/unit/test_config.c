@@ -122,6 +122,27 @@ static void test_units(void **state)
     }
 }
 
+static size_t slice_bytes(const char *cache)
+{
+    char text[512];
+    snprintf(text, sizeof text, "cache { %s }%s", cache,
+             ORIGIN "site * { listen 8080; route * { origin app; } }");
+    struct config *c = load(text);
+    size_t bytes = c->cache.slice_bytes;
+    config_drop(&c);
+    return bytes;
+}
+
+static void test_slices(void **state)
+{
+    (void)state;
+    assert_int_equal(slice_bytes(""), 1 << 20);
+    assert_int_equal(slice_bytes("slice 64K;"), 64 << 10);
+    assert_int_equal(slice_bytes("slice 64M;"), 64 << 20);
+    assert_int_equal(slice_bytes("slice off;"), 0);
+    assert_int_equal(slice_bytes("slice 0;"), 0);
+}
+
 static void test_top_level(void **state)
 {
     (void)state;
@@ -540,6 +561,7 @@ int main(void)
         cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_bounds_can_be_set),
         cmocka_unit_test(test_units),
+        cmocka_unit_test(test_slices),
         cmocka_unit_test(test_top_level),
         cmocka_unit_test(test_origins),
         cmocka_unit_test(test_values_are_inherited),

@@ -1,6 +1,6 @@
-/* disk: a store in a folder, through its writer: what is written is listed and reads back, goes round,
- * is kept while it is in use, and is there after a restart. Without workers: values are read as a
- * worker would find them, at the place the directory tells. */
+/* disk: a store in a folder, through its writer: what is written is listed and reads back, goes
+ * round, is kept while it is in use, and is there after a restart. Without workers: values are read
+ * as a worker would find them, at the place the directory tells. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -192,9 +192,8 @@ static void assert_gone(const char *name)
 static void test_what_is_written_reads_back(void **state)
 {
     (void)state;
-    static const size_t sizes[] = { 0,       1,       4000,    65000,   65300,  65471,
-                                    65472,   65473,   130943,  130944,  130945, 196416,
-                                    1000000, 3000000 };
+    static const size_t sizes[] = { 0,     1,      4000,   65000,  65300,  65471,   65472,
+                                    65473, 130943, 130944, 130945, 196416, 1000000, 3000000 };
     char name[32];
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         snprintf(name, sizeof name, "object %zu", sizes[i]);

@@ -257,6 +257,17 @@ static void test_pass_until_told_otherwise(void **state)
     expect("a", NULL, NULL, LOOKUP_VALIDATE);
 }
 
+static void test_a_pass_is_told_and_ends(void **state)
+{
+    (void)state;
+    struct key key = key_of("a");
+    assert_false(index_passes(&ix, &key, now_ms));
+    index_pass(&ix, &key, now_ms + 1);
+    assert_true(index_passes(&ix, &key, now_ms));
+    assert_false(index_passes(&ix, &key, now_ms + 1));
+    expect("a", NULL, NULL, LOOKUP_PASS);
+}
+
 static void test_what_is_stored_ends_the_pass(void **state)
 {
     (void)state;
@@ -342,6 +353,101 @@ static void test_the_same_variant_is_replaced(void **state)
     assert_int_equal(ix.budget.used_bytes, used);
     expect("a", "X-V", "one", LOOKUP_HIT);
     expect("a", "X-V", "two", LOOKUP_VALIDATE);
+}
+
+/* ---- slices ---- */
+
+static struct key slice_of_key(const char *text, uint32_t n)
+{
+    struct key whole = key_of(text), out;
+    key_slice(&whole, n, &arena, &out);
+    return out;
+}
+
+static struct lookup_result look_for_slice(const char *text, uint32_t n)
+{
+    struct lookup_result out;
+    struct key key = slice_of_key(text, n);
+    struct request r = request(NULL, NULL);
+    index_lookup(&ix, &key, &policy, &r, now_ms, &arena, &out);
+    return out;
+}
+
+static void fetch_slice(const char *text, uint32_t n)
+{
+    struct lookup_result r = look_for_slice(text, n);
+    assert_int_equal(r.verdict, LOOKUP_LEAD);
+    assert_true(store(&r.pending, &fresh, NULL, 100));
+}
+
+static void expect_slice(const char *text, uint32_t n, enum lookup verdict)
+{
+    struct lookup_result r = look_for_slice(text, n);
+    assert_int_equal(r.verdict, verdict);
+    if (verdict == LOOKUP_LEAD) index_release(&ix, r.pending, 0);
+    forget(&r);
+}
+
+static void test_slices_go_with_the_whole(void **state)
+{
+    (void)state;
+    struct key key = key_of("a"), one = slice_of_key("a", 1);
+    struct request req = request(NULL, NULL);
+    for (uint32_t n = 0; n < 3; n++) fetch_slice("a", n);
+    fetch_slice("b", 0);
+    expect("a", NULL, NULL, LOOKUP_LEAD); /* a slice is not the whole */
+    index_invalidate(&ix, &key);
+    assert_null(index_peek(&ix, &one, &req, &arena));
+    for (uint32_t n = 0; n < 3; n++) expect_slice("a", n, LOOKUP_LEAD);
+    expect_slice("b", 0, LOOKUP_HIT);
+    fetch_slice("a", 1);
+    expect_slice("a", 1, LOOKUP_HIT);
+}
+
+static void test_a_slice_under_way_goes_with_the_whole(void **state)
+{
+    (void)state;
+    struct key key = key_of("a");
+    struct lookup_result before = look_for_slice("a", 0);
+    index_invalidate(&ix, &key);
+    struct lookup_result after = look_for_slice("a", 0);
+    assert_int_equal(after.verdict, LOOKUP_LEAD);
+    assert_false(store(&before.pending, &fresh, NULL, 10));
+    assert_true(store(&after.pending, &fresh, NULL, 10));
+    expect_slice("a", 0, LOOKUP_HIT);
+}
+
+/* The whole's entry is there while there are slices, so that no other key's invalidation counts. */
+static void test_slices_heed_no_other_key(void **state)
+{
+    (void)state;
+    fetch_slice("a", 7);
+    for (unsigned i = 0; i < 1000; i++) { /* some of them in every shard */
+        struct key other = numbered(i);
+        index_invalidate(&ix, &other);
+    }
+    expect_slice("a", 7, LOOKUP_HIT);
+}
+
+static void remove_slice(const char *text, uint32_t n)
+{
+    struct key key = slice_of_key(text, n);
+    struct request req = request(NULL, NULL);
+    struct object *o = index_peek(&ix, &key, &req, &arena);
+    assert_non_null(o);
+    index_remove(&ix, o);
+    object_drop(&o);
+}
+
+static void test_the_last_slice_takes_the_entry_along(void **state)
+{
+    (void)state;
+    fetch_slice("a", 1);
+    fetch_slice("a", 2);
+    remove_slice("a", 1);
+    assert_true(ix.budget.used_bytes > 0);
+    remove_slice("a", 2);
+    assert_int_equal(ix.budget.used_bytes, 0);
 }
 
 /* ---- invalidation ---- */
@@ -610,6 +716,11 @@ int main(void)
         TEST(test_variants_by_vary),
         TEST(test_the_oldest_variant_goes),
         TEST(test_the_same_variant_is_replaced),
+        TEST(test_slices_go_with_the_whole),
+        TEST(test_a_slice_under_way_goes_with_the_whole),
+        TEST(test_slices_heed_no_other_key),
+        TEST(test_the_last_slice_takes_the_entry_along),
+        TEST(test_a_pass_is_told_and_ends),
         TEST(test_invalidation_takes_all_variants),
         TEST(test_invalidation_overtakes_a_fetch),
         TEST(test_invalidation_overtakes_what_it_does_not_know),

@@ -72,13 +72,12 @@ static void test_readable_keys_of_requests(void **state)
     key_build(&plain, &req, &arena, &key);
     assert_slice(key_readable(key.text, &arena), "http://shop.example:8080/a?b=\"c");
     key_build(&extended, &req, &arena, &key);
-    assert_slice(
-        key_readable(key.text, &arena),
-        "http://shop.example:8080/a?b=\"c header x-kind=%E9 header x-none cookie lang=de");
+    assert_slice(key_readable(key.text, &arena),
+                 "http://shop.example:8080/a?b=\"c header x-kind=%E9 header x-none cookie lang=de");
 }
 
-/* Whatever the bytes, the text is printable. They are drawn from those the format gives a meaning, and
- * the arena's chunks are so small that each text is a block of its own, whose end a sanitizer
+/* Whatever the bytes, the text is printable. They are drawn from those the format gives a meaning,
+ * and the arena's chunks are so small that each text is a block of its own, whose end a sanitizer
  * watches. */
 static void test_readable_keys_of_any_bytes(void **state)
 {
@@ -102,8 +101,9 @@ static void test_readable_keys_of_any_bytes(void **state)
 /* ---- and back ---- */
 
 /* Values that could be taken for something else. */
-static const char *const values[] = { "1", "", "a b", "a%20b", "x header y=1", "a=b", " for c",
-                                      "\xc3\xa4", "%C3%A4", "\t", "-" };
+static const char *const values[] = { "1",   "",       "a b",      "a%20b",  "x header y=1",
+                                      "a=b", " for c", "\xc3\xa4", "%C3%A4", "\t",
+                                      "-" };
 
 static struct key key_with(const char *target, const char *authority, const char *value)
 {
@@ -132,9 +132,11 @@ static void assert_found_again(struct slice text)
 static void test_what_is_shown_is_found_again(void **state)
 {
     (void)state;
-    static const char *const targets[] = { "/",      "/a/%20%C3%a4?x=%2F&y", "/?",
-                                           "/a?b?c", "/\"\\^{}|",            "/=%:" };
-    static const char *const authorities[] = { "a.b", "a.b:8443", "[2001:db8::1]", "[::1]:80", NULL };
+    static const char *const targets[] = { "/",         "/a/%20%C3%a4?x=%2F&y",
+                                           "/?",        "/a?b?c",
+                                           "/\"\\^{}|", "/=%:" };
+    static const char *const authorities[] = { "a.b", "a.b:8443", "[2001:db8::1]", "[::1]:80",
+                                               NULL };
     for (size_t i = 0; i < COUNT(targets); i++) {
         for (size_t j = 0; j < COUNT(authorities); j++) {
             for (size_t k = 0; k < COUNT(values); k++)

@@ -280,11 +280,44 @@ static void content_range_is_parsed_and_printed(void **state)
     }
 }
 
+static void one_range_of_whatever_length(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *value;
+        bool single;
+        int64_t first, last;
+    } rows[] = {
+        { "bytes=0-499", true, 0, 499 },
+        { "bytes=500-", true, 500, -1 },
+        { "bytes=-7", true, -1, 7 },
+        { "BYTES= 1-1 , ", true, 1, 1 },
+        { "bytes=99999999999999999999-", true, INT64_MAX, -1 },
+        { "bytes=0-0,2-2", false, 0, 0 },
+        { "bytes=0-0,x", false, 0, 0 },
+        { "bytes=2-1", false, 0, 0 },
+        { "bytes=-", false, 0, 0 },
+        { "bytes=", false, 0, 0 },
+        { "bytes", false, 0, 0 },
+        { "lines=0-1", false, 0, 0 },
+        { "", false, 0, 0 },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct range_spec spec;
+        bool single = range_parse_single(slice_str(rows[i].value), &spec);
+        if (single != rows[i].single) fail_msg("%s: %d", rows[i].value, single);
+        if (!single) continue;
+        assert_int_equal(spec.first, rows[i].first);
+        assert_int_equal(spec.last, rows[i].last);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_agree_with_a_model),
         cmocka_unit_test(syntax_and_bounds),
+        cmocka_unit_test(one_range_of_whatever_length),
         cmocka_unit_test(the_largest_length_does_not_overflow),
         cmocka_unit_test(if_range_needs_a_strong_validator),
         cmocka_unit_test(content_range_is_parsed_and_printed),
