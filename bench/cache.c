@@ -116,6 +116,7 @@ static uint64_t head_cost(struct memory *m)
 struct log {
     struct queue_tier base;
     struct admission admission;
+    bool *declined; /* of each id: not written when it came */
 };
 
 static bool log_hit(struct tier *tier, uint32_t id)
@@ -157,8 +158,18 @@ static void log_offer(struct tier *tier, uint32_t id)
     char text[KEY_BYTES];
     struct admission_store store = { q->used_bytes[QUEUE_FIRST], tier->limit_bytes,
                                      q->counts[QUEUE_FIRST] };
-    if (admission_admits(&log->admission, key_of(id, text).hash, tier->sizes[id], &store))
-        log_write(tier, id);
+    bool admitted =
+        admission_admits(&log->admission, key_of(id, text).hash, tier->sizes[id], &store);
+    log->declined[id] = !admitted;
+    if (admitted) log_write(tier, id);
+}
+
+/* A hit in RAM is a second request. What fell out of the log meanwhile is not written again. */
+static void log_want(struct tier *tier, uint32_t id)
+{
+    struct log *log = (struct log *)tier;
+    if (log->declined[id]) log_write(tier, id);
+    log->declined[id] = false;
 }
 
 static void log_init(struct log *log, const struct requests *r, uint64_t limit_bytes)
@@ -166,13 +177,15 @@ static void log_init(struct log *log, const struct requests *r, uint64_t limit_b
     queue_tier_init(&log->base, r, limit_bytes);
     log->base.tier.hit = log_hit;
     log->base.tier.offer = log_offer;
-    log->base.tier.wanted = log_write; /* a hit in RAM is a second request */
+    log->base.tier.wanted = log_want;
+    log->declined = xcalloc(r->id_count, sizeof *log->declined);
     admission_init(&log->admission, limit_bytes);
 }
 
 static void log_free(struct log *log)
 {
     admission_free(&log->admission);
+    free(log->declined);
     queue_tier_free(&log->base);
 }
 

@@ -48,6 +48,15 @@ static struct disk_write *begin_write(struct disk *d, struct object *o, bool hea
     return w;
 }
 
+/* Hangs it on the object, unless another worker was faster; then that one's. */
+static struct disk_write *claim_write(struct disk *d, struct object *o, bool head_only)
+{
+    struct disk_write *w = begin_write(d, o, head_only), *first = NULL;
+    if (!w || atomic_compare_exchange_strong(&o->write, &first, w)) return w;
+    disk_write_free(&w);
+    return first;
+}
+
 static void count_drop(const struct disk *d)
 {
     enum disk_drop why = atomic_load(&d->up) ? DISK_DROP_QUEUE : DISK_DROP_DOWN;
@@ -58,15 +67,20 @@ bool disk_write(struct disk *d, struct object *o)
 {
     struct disk_write *w = atomic_load(&o->write);
     if (!w) {
-        w = begin_write(d, o, payload_stored(o->payload));
+        w = claim_write(d, o, payload_stored(o->payload));
         if (!w) count_drop(d);
-        atomic_store(&o->write, w);
     }
     if (!w || atomic_load(&w->over)) return false;
     pthread_mutex_lock(&d->lock);
     enqueue_locked(d, w);
     pthread_mutex_unlock(&d->lock);
     return true;
+}
+
+void disk_want(struct disk *d, struct object *o)
+{
+    bool waits = object_state(o) == OBJECT_COMPLETE && !atomic_load(&o->write);
+    if (waits && atomic_load(&d->up)) disk_write(d, o);
 }
 
 void disk_write_end(struct disk *d, struct disk_write *w)

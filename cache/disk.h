@@ -103,6 +103,9 @@ uint64_t disk_hash(const struct disk *d, const struct key *key);
 /* Queues a response that is or becomes whole; its writing follows its fill, which is to call this
  * again as it grows. False where it is not taken: no room in the queue, or the disk is down. */
 bool disk_write(struct disk *d, struct object *o);
+/* A hit in memory on what has no place on the disk: now it was asked for twice, so it is queued, if
+ * that was not tried yet. */
+void disk_want(struct disk *d, struct object *o);
 /* Where a fill ends before its body does, or its object is not to be stored after all. */
 void disk_write_abort(struct disk *d, struct object *o);
 

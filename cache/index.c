@@ -627,7 +627,10 @@ void index_touch(struct index *ix, struct object *o)
     atomic_store_explicit(&o->hits, hits + 1, memory_order_relaxed);
     atomic_store_explicit(&o->touched, inflation, memory_order_relaxed);
     struct stored *place = payload_stored(o->payload);
-    if (place) stored_hit(place);
+    if (place)
+        stored_hit(place);
+    else if (ix->disk && (hits & (hits + 1)) == 0) /* more and more seldom, where it has no room */
+        disk_want(ix->disk, o);
 }
 
 /* Of those nobody has asked for again, in hits: most will never be. */

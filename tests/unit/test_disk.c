@@ -113,14 +113,19 @@ static bool is_over(struct object *o)
     return atomic_load(&w->over);
 }
 
+static void wait_over(struct object *o)
+{
+    for (int i = 0; i < WAIT_MAX && !is_over(o); i++) usleep(1000);
+    assert_true(is_over(o));
+}
+
 /* Published, written, and dropped: from now on it is where the index and the disk have it. */
 static void store(const char *name, size_t body_bytes)
 {
     struct object *o = make_object(name, body_bytes, atomic_load(&ix.purge_seq));
     assert_true(index_publish(&ix, o));
     assert_true(disk_write(disk, o));
-    for (int i = 0; i < WAIT_MAX && !is_over(o); i++) usleep(1000);
-    assert_true(is_over(o));
+    wait_over(o);
     object_drop(&o);
 }
 
@@ -325,10 +330,31 @@ static void test_another_format(void **state)
     assert_int_equal(stat(path, &s), 0);
 }
 
+/* What was not to be written when it came is written at its first hit, once. */
+static void test_a_hit_in_memory_is_written(void **state)
+{
+    (void)state;
+    struct object *o = make_object("wanted", 1000, atomic_load(&ix.purge_seq));
+    size_t before = atomic_load(&disk->directory.count);
+    assert_true(index_publish(&ix, o));
+    assert_null(atomic_load(&o->write));
+    index_touch(&ix, o);
+    const struct disk_write *w = atomic_load(&o->write);
+    assert_non_null(w);
+    wait_over(o);
+    for (int i = 0; i < 10; i++) index_touch(&ix, o);
+    assert_ptr_equal(atomic_load(&o->write), w);
+    assert_int_equal(atomic_load(&disk->directory.count), before + 1);
+    object_drop(&o);
+    evict_all();
+    assert_stored("wanted", 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_written_reads_back),
+        cmocka_unit_test(test_a_hit_in_memory_is_written),
         cmocka_unit_test(test_what_is_forgotten_stays_away),
         cmocka_unit_test(test_purges_go_on_from_where_they_were),
         cmocka_unit_test(test_what_is_displaced_on_the_way),
