@@ -72,7 +72,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-clients soak fuzz fuzz-corpus bench bench-cache format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-clients soak fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -179,6 +179,15 @@ fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
 	@mkdir -p tests/fuzz/corpus/$(FUZZ) $(OUT)/found/$(FUZZ)
 	$< -max_total_time=$(or $(TIME),60) -artifact_prefix=$(OUT)/ \
 	    $(OUT)/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
+
+# The disk tier's code without a server: what it costs by itself.
+$(OUT)/bench/disk: $(patsubst %.c,$(OUT)/obj/%.o,$(wildcard bench/disk*.c)) $(library)
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@$(CC) $(cflags) $(LDFLAGS) $^ $(libs) -o $@
+
+bench-disk: $(OUT)/bench/disk  ## the disk tier by itself (ARGS='-d FOLDER -s MIB': there, so large)
+	@$< $(ARGS)
 
 bench: $(verge) $(standalone) build/tools/h2load build/tools/bsslserver packages-bench  ## Verge beside its peers: tables
 	@bench/run $(ARGS)
