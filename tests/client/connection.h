@@ -56,6 +56,7 @@ struct connection {
     SSL_CTX *context;
     SSL *tls;
     struct stream *streams, **last_stream;
+    int64_t next_id[2]; /* the first that was never begun here: of both ways, of one */
     unsigned random;
     bool closed, stateless_reset;
 };
