@@ -6,7 +6,6 @@ import re
 import pytest
 
 from harness import CLOSE, Reply, Truncated, fresh, outlive, pattern
-from harness.verge import CONFIG
 
 SLICE = 64 * 1024
 HUGE = 10 * 1024 ** 3
@@ -164,7 +163,7 @@ def test_several_ranges_are_forwarded_as_they_were_asked(origin, sliced):
 
 
 def test_a_huge_range_takes_no_more_memory_than_the_budget(origin, start):
-    node = start(config=CONFIG.replace("memory 64M", "memory 8M"), cache="slice 256K;")
+    node = start(memory="8M", cache="slice 256K;")
     resource = Resource(HUGE)
     origin.on("/", resource)
     with node.client.connect() as connection:
