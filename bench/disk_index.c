@@ -7,9 +7,10 @@
 #include "cache/disk_catalog.h"
 #include "edge/base/clock.h"
 
-#define BATCH       10000
-#define STORE_BYTES ((uint64_t)64 << 30) /* the limit: the files are as large as what is in them   \
-                                          */
+#define BATCH 10000
+#define STORE_BYTES                                                                                \
+    ((uint64_t)64 << 30) /* the limit: the files are as large as what is in them                   \
+                          */
 
 /* Objects of one value each, as most are. */
 static void put_records(struct disk_catalog *c, uint64_t from, uint64_t to, uint64_t *random)

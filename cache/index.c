@@ -266,6 +266,14 @@ static bool selects(const struct object *o, const struct request *req, struct ar
     return key_vary(o->vary, req, arena, &key) && slice_eq(key, o->vary_key);
 }
 
+static bool has_usable(const struct index_entry *e)
+{
+    for (unsigned i = 0; i < e->variant_count; i++) {
+        if (usable(e, e->variants[i])) return true;
+    }
+    return false;
+}
+
 static struct object *find_variant(const struct index_entry *e, const struct request *req,
                                    struct arena *arena)
 {
@@ -324,7 +332,7 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
         refresh_stale(ix, e, key, req, arena, out);
         return;
     }
-    *out = (struct lookup_result){ .vary_miss = !o && e->variant_count > 0 };
+    *out = (struct lookup_result){ .vary_miss = !o && has_usable(e) };
     bool load = !o && ix->disk && disk_has_unloaded(ix->disk, key);
     if (!o && !load && e->pass_until_ms > now_ms) {
         out->verdict = LOOKUP_PASS;

@@ -3,6 +3,7 @@
 #include "cache/reader.h"
 #include "edge/forward.h"
 #include "edge/listener.h"
+#include "edge/mended.h"
 #include "edge/multipart.h"
 #include "edge/sliced.h"
 #include "protocols/http/date.h"
@@ -126,6 +127,7 @@ static struct body *open_body(struct exchange *x, const struct delivery *d, uint
                               uint64_t end)
 {
     if (d->of) return sliced_open(d->slices, d->of, first, end, d->object, &x->arena);
+    if (d->slices) return mended_open(d->object, d->slices, first, end, &x->arena);
     struct reader *reader = arena_new(&x->arena, struct reader);
     reader_open(reader, d->object, &x->scope, first, end);
     return &reader->body;

@@ -18,7 +18,8 @@ struct delivery {
     const struct fields *unstored;   /* for this client alone, besides the object's; NULL: none */
     const struct representation *of; /* the object is its slice with the first byte asked for; NULL:
                                         all of it */
-    const struct piece_source *slices; /* of's others */
+    const struct piece_source *slices; /* of's others; or, of is NULL, what may stand in for the
+                                          object where the disk fails. NULL: nothing */
     bool cached;   /* Age is generated: it comes from the cache, or went into it */
     bool evaluate; /* conditions and ranges are the node's to answer: the origin saw none */
 };

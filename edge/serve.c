@@ -9,6 +9,7 @@
 #include "edge/base/metrics.h"
 #include "edge/deliver.h"
 #include "edge/forward.h"
+#include "edge/mended.h"
 #include "edge/miss.h"
 #include "edge/node.h"
 #include "edge/ranged.h"
@@ -115,6 +116,23 @@ static void answer_redirect(struct serve *s, struct slice location)
 
 /* ---- delivering ---- */
 
+static struct piece_source source_of(struct serve *s)
+{
+    struct exchange *x = s->x;
+    bool stored_only = policy_only_if_cached(&x->request);
+    return (struct piece_source){ s->edge, s->config, s->route,  &x->request,
+                                  x->peer, s->key,    &x->scope, stored_only };
+}
+
+/* Where the disk fails once the head is sent, slices may go on. */
+static const struct piece_source *mending_source(struct serve *s, const struct object *o)
+{
+    if (!mended_is_needed(o)) return NULL;
+    struct piece_source *from = arena_alloc(&s->x->arena, sizeof *from);
+    *from = source_of(s);
+    return from;
+}
+
 static void deliver_object(struct serve *s, struct object *o, bool cached)
 {
     bool is_slice = s->ranged && s->ranged->answer == RANGED_SLICES;
@@ -124,7 +142,7 @@ static void deliver_object(struct serve *s, struct object *o, bool cached)
                           .cached = cached,
                           .unstored = &s->watch.unstored,
                           .of = is_slice ? &s->ranged->of : NULL,
-                          .slices = is_slice ? &s->ranged->from : NULL,
+                          .slices = is_slice ? &s->ranged->from : mending_source(s, o),
                           .evaluate = !s->opaque };
     if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
     deliver(s->x, &d);
@@ -370,9 +388,7 @@ static void on_ranged(struct ranged *r)
 /* For ten bytes of a large file nobody should wait for all of it. */
 static bool serve_slices(struct serve *s)
 {
-    const struct request *req = &s->x->request;
-    struct piece_source from = { s->edge,    s->config, s->route,     req,
-                                 s->x->peer, s->key,    &s->x->scope, policy_only_if_cached(req) };
+    struct piece_source from = source_of(s);
     struct range_spec asked;
     if (!ranged_applies(&from, &asked)) return false;
     s->ranged = arena_new(&s->x->arena, struct ranged);
