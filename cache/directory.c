@@ -214,7 +214,18 @@ struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id)
     return s;
 }
 
-unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_only,
+static bool is_meant(const struct stored *s, uint64_t hash, enum directory_forgetting which,
+                     uint32_t slice)
+{
+    switch (which) {
+    case FORGET_ALL: return s->hash == hash;
+    case FORGET_UNLOADED: return is_unloaded(s, hash, slice);
+    case FORGET_SLICES: return s->hash == hash && s->slice;
+    }
+    return false;
+}
+
+unsigned directory_forget_all(struct directory *d, uint64_t hash, enum directory_forgetting which,
                               uint32_t slice, void (*gone)(void *context, struct stored *s),
                               void *context)
 {
@@ -224,8 +235,7 @@ unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_
     pthread_mutex_lock(&sh->lock);
     for (struct stored **at = bucket_of(sh, hash); *at;) {
         struct stored *s = *at;
-        bool goes = unloaded_only ? is_unloaded(s, hash, slice) : s->hash == hash;
-        if (!goes) {
+        if (!is_meant(s, hash, which, slice)) {
             at = &s->next;
             continue;
         }

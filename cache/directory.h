@@ -75,9 +75,14 @@ bool directory_forget(struct directory *d, struct stored *s);
 unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, struct stored **out,
                         unsigned max);
 bool directory_has_unloaded(struct directory *d, uint64_t hash, uint32_t slice);
-/* All listed objects of a hash, whatever their slice, are forgotten; with unloaded_only those of
- * the slice that are not loaded. gone is called for each, with no lock held. Returns how many. */
-unsigned directory_forget_all(struct directory *d, uint64_t hash, bool unloaded_only,
+enum directory_forgetting {
+    FORGET_ALL,      /* whatever their slice */
+    FORGET_UNLOADED, /* those of the slice that are not loaded */
+    FORGET_SLICES,   /* all but whole representations */
+};
+/* The listed objects of a hash are forgotten; gone is called for each, with no lock held. Returns
+ * how many. */
+unsigned directory_forget_all(struct directory *d, uint64_t hash, enum directory_forgetting which,
                               uint32_t slice, void (*gone)(void *context, struct stored *s),
                               void *context);
 /* The listed object with that number; a reference for the caller, NULL where there is none. */

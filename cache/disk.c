@@ -175,12 +175,15 @@ static void on_gone(void *context, struct stored *s)
 
 unsigned disk_forget_key(struct disk *d, const struct key *key)
 {
-    return directory_forget_all(&d->directory, disk_hash(d, key), false, 0, on_gone, d);
+    return directory_forget_all(&d->directory, disk_hash(d, key), FORGET_ALL, 0, on_gone, d);
 }
 
-unsigned disk_forget_unloaded(struct disk *d, const struct key *key)
+unsigned disk_forget_superseded(struct disk *d, const struct key *key)
 {
-    return directory_forget_all(&d->directory, disk_hash(d, key), true, key->slice, on_gone, d);
+    uint64_t hash = disk_hash(d, key);
+    unsigned n = directory_forget_all(&d->directory, hash, FORGET_UNLOADED, key->slice, on_gone, d);
+    if (key->slice) return n;
+    return n + directory_forget_all(&d->directory, hash, FORGET_SLICES, 0, on_gone, d);
 }
 
 bool disk_has_unloaded(struct disk *d, const struct key *key)

@@ -116,8 +116,10 @@ void disk_write_free(struct disk_write **w);
 void disk_forget(struct disk *d, struct stored *s);
 /* Likewise all of a primary key, whatever variant or slice. Returns how many. */
 unsigned disk_forget_key(struct disk *d, const struct key *key);
-/* Likewise the variants of a key and slice that no object in memory stands for. */
-unsigned disk_forget_unloaded(struct disk *d, const struct key *key);
+/* Likewise what a new response to a key takes the place of, as far as no object in memory stands
+ * for it: variants, which cannot be told apart without loading them, and, for a whole
+ * representation, all slices. */
+unsigned disk_forget_superseded(struct disk *d, const struct key *key);
 /* Whether there are any. */
 bool disk_has_unloaded(struct disk *d, const struct key *key);
 /* Whether all that was forgotten until now will stay so if the process is killed. If not: ready is

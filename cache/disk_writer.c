@@ -18,6 +18,7 @@
 #define LINGER_MS    5 /* so that small objects share a commit */
 #define RETRY_MS     1000
 #define RETRY_MAX_MS 30000
+#define SQUEEZES_MAX 32
 #define DAMAGES_MAX  3    /* stores abandoned in one process: each keeps its file and map open */
 #define PAGE_DAMAGED (-1) /* beside LMDB's and errno's: a page of the map could not be read */
 
@@ -27,7 +28,7 @@ struct writer {
     bool open;
     bool failing;
     int64_t retry_at_ms, retry_ms;
-    unsigned damages;
+    unsigned damages, squeezes;
     uint64_t *forgetting; /* taken from the disk, not yet out of the catalog */
     size_t forgetting_count, forgetting_capacity;
     uint64_t forgetting_upto; /* settled once they are */
@@ -164,19 +165,21 @@ static int write_batch(struct writer *wr)
 
 /* ---- who waits for what is forgotten ---- */
 
+static void add_forgetting(struct writer *wr, const uint64_t *ids, size_t n)
+{
+    if (wr->forgetting_count + n > wr->forgetting_capacity) {
+        wr->forgetting_capacity = 2 * (wr->forgetting_count + n);
+        wr->forgetting = xrealloc(wr->forgetting, wr->forgetting_capacity * sizeof *wr->forgetting);
+    }
+    if (n) memcpy(wr->forgetting + wr->forgetting_count, ids, n * sizeof *ids);
+    wr->forgetting_count += n;
+}
+
 static void take_forgotten(struct writer *wr)
 {
     struct disk *d = wr->disk;
     pthread_mutex_lock(&d->lock);
-    size_t n = wr->forgetting_count + d->forgotten_count;
-    if (n > wr->forgetting_capacity) {
-        wr->forgetting_capacity = 2 * n;
-        wr->forgetting = xrealloc(wr->forgetting, 2 * n * sizeof *wr->forgetting);
-    }
-    if (d->forgotten_count)
-        memcpy(wr->forgetting + wr->forgetting_count, d->forgotten,
-               d->forgotten_count * sizeof *d->forgotten);
-    wr->forgetting_count = n;
+    add_forgetting(wr, d->forgotten, d->forgotten_count);
     wr->forgetting_upto = d->forgotten_ever;
     d->forgotten_count = 0;
     pthread_mutex_unlock(&d->lock);
@@ -273,9 +276,19 @@ static void abandon(struct writer *wr)
 static void squeeze(struct writer *wr)
 {
     struct disk *d = wr->disk;
+    wr->squeezes++;
     disk_batch_undo(d, &wr->batch, false);
     for (size_t i = 0; i < wr->batch.write_count; i++) disk_requeue(d, wr->batch.writes[i]);
     d->log.limit_bytes -= d->log.limit_bytes / 32;
+    atomic_store(&d->limit_bytes, d->log.limit_bytes);
+}
+
+/* What was given up by a batch that failed is not in the directory any more, so nobody would forget
+ * it when another takes its place: its records have to go all the same. */
+static void keep_dropped(struct writer *wr)
+{
+    const struct disk_batch *b = &wr->batch;
+    add_forgetting(wr, b->dropped, b->dropped_count);
 }
 
 static void reopen(struct writer *wr)
@@ -291,6 +304,7 @@ static void reopen(struct writer *wr)
         return;
     }
     wr->open = true;
+    wr->squeezes = 0;
     wr->forgetting_count = 0;
     recover(wr);
 }
@@ -319,7 +333,8 @@ static void turn(struct writer *wr)
     take_forgotten(wr);
     int rc = guarded_batch(wr);
     bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);
-    if (disk_log_is_full(rc) && d->log.limit_bytes > atomic_load(&d->limit_bytes) / 2)
+    if (rc) keep_dropped(wr);
+    if (disk_log_is_full(rc) && wr->squeezes < SQUEEZES_MAX)
         squeeze(wr);
     else if (rc)
         fail(wr, rc);

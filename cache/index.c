@@ -456,7 +456,7 @@ bool index_publish(struct index *ix, struct object *o)
     obey(e, purged);
     forget_pending(e, o);
     bool valid = usable(e, o);
-    if (valid && ix->disk) disk_forget_unloaded(ix->disk, &o->key);
+    if (valid && ix->disk) disk_forget_superseded(ix->disk, &o->key);
     if (valid)
         insert_variant(ix, e, o, &removed);
     else
@@ -593,12 +593,19 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
     return valid;
 }
 
+/* The disk takes what is in the index; and its queue is short. */
+static bool is_being_written(const struct object *o)
+{
+    const struct disk_write *w = atomic_load_explicit(&o->write, memory_order_acquire);
+    return w && !atomic_load_explicit(&w->over, memory_order_relaxed);
+}
+
 bool index_attach(struct index *ix, struct object *o, struct stored *place)
 {
     struct index_shard *s = shard_of(ix, o->key.hash);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, &o->key);
-    bool valid = is_variant(e, o) && usable(e, o) && stored_is_listed(place);
+    bool valid = is_variant(e, o) && usable(e, o) && stored_is_listed(place) && is_being_written(o);
     if (valid) {
         nominate(s, e);
         payload_set_stored(o->payload, &ix->disk->directory, place);
@@ -616,7 +623,8 @@ bool index_forget_stored(struct index *ix, const struct key *key, struct slice v
     struct index_entry *e = find_entry(s, key);
     struct object *old = e ? find_same(e, vary, vary_key) : NULL;
     struct stored *place = old ? payload_stored(old->payload) : NULL;
-    bool any = disk_forget_unloaded(ix->disk, key) > 0;
+    bool any = disk_forget_superseded(ix->disk, key) > 0;
+    if (old) disk_write_abort(ix->disk, old); /* it must not arrive there later */
     if (place && stored_is_listed(place)) {
         disk_forget(ix->disk, place);
         any = true;
@@ -656,13 +664,6 @@ struct victim {
     int variant; /* -1: the entry itself, which only remembers that its key is not shared */
     double worth;
 };
-
-/* The disk takes what is in the index; and its queue is short. */
-static bool is_being_written(const struct object *o)
-{
-    const struct disk_write *w = atomic_load_explicit(&o->write, memory_order_acquire);
-    return w && !atomic_load_explicit(&w->over, memory_order_relaxed);
-}
 
 static struct victim weigh(struct index_entry *e)
 {
