@@ -18,6 +18,14 @@ struct pending {
     struct slice vary_key;
 };
 
+/* Sequences of invalidations. */
+struct purges {
+    uint64_t last; /* the key's: objects from before are not to be used */
+    /* One that may have been the key's, when it had no entry: what began to be fetched before it is
+     * not stored. What the disk has is, for the disk forgets by itself. */
+    uint64_t forgotten;
+};
+
 struct index_entry {
     struct index_entry *next; /* in its bucket */
     size_t position;          /* among the shard's entries */
@@ -31,7 +39,7 @@ struct index_entry {
     unsigned slices;       /* stored ones of this key, each in an entry of its own */
     struct slice vary;     /* the newest variant's: tells fetches under way apart */
     int64_t pass_until_ms; /* wall clock */
-    uint64_t purged; /* sequence of the last invalidation: objects from before are not to be used */
+    struct purges purges;
 };
 
 static struct slice copy_of(struct slice s)
@@ -102,7 +110,7 @@ static struct index_entry *add_entry(struct index *ix, struct index_shard *s, co
     }
     struct index_entry *e = xcalloc(1, sizeof *e), **bucket = bucket_of(s, key->hash);
     e->hash = key->hash;
-    e->purged = s->forgotten_purge;
+    e->purges.forgotten = s->forgotten_purge;
     e->text = copy_of(key->text);
     e->position = s->entry_count;
     s->entries[s->entry_count++] = e;
@@ -164,7 +172,7 @@ static void remove_entry(struct index *ix, struct index_shard *s, struct index_e
     s->entries[e->position] = last;
     last->position = e->position;
     budget_refund(&ix->budget, entry_cost(e));
-    if (e->purged > s->forgotten_purge) s->forgotten_purge = e->purged;
+    if (e->purges.last > s->forgotten_purge) s->forgotten_purge = e->purges.last;
     free((char *)e->text.p);
     free((char *)e->vary.p);
     free(e->variants);
@@ -212,29 +220,35 @@ void index_free(struct index *ix)
 
 /* ---- slices ---- */
 
-uint64_t index_purged(struct index *ix, const struct key *key)
+static struct purges purges_of(struct index *ix, const struct key *key)
 {
     struct index_shard *s = shard_of(ix, key->hash);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, key);
-    uint64_t purged = e ? e->purged : s->forgotten_purge;
+    struct purges p = e ? e->purges : (struct purges){ .forgotten = s->forgotten_purge };
     pthread_mutex_unlock(&s->lock);
-    return purged;
+    return p;
+}
+
+uint64_t index_purged(struct index *ix, const struct key *key)
+{
+    return purges_of(ix, key).last;
 }
 
 /* What a slice's entry takes over from the whole's before anybody looks at it. The two locks are
  * never held together: an invalidation in between is seen by the next one who looks. */
-static uint64_t whole_purged(struct index *ix, const struct key *key)
+static struct purges whole_purges(struct index *ix, const struct key *key)
 {
     struct key whole;
-    if (!key->slice) return 0;
+    if (!key->slice) return (struct purges){ 0 };
     key_whole(key, &whole);
-    return index_purged(ix, &whole);
+    return purges_of(ix, &whole);
 }
 
-static void obey(struct index_entry *e, uint64_t purged)
+static void obey(struct index_entry *e, const struct purges *whole)
 {
-    if (e->purged < purged) e->purged = purged;
+    if (e->purges.last < whole->last) e->purges.last = whole->last;
+    if (e->purges.forgotten < whole->forgotten) e->purges.forgotten = whole->forgotten;
 }
 
 /* One stored slice more or less: the whole's entry stays as long as there are any, so that its
@@ -256,7 +270,14 @@ static void count_slice(struct index *ix, const struct key *key, int change)
 
 static bool usable(const struct index_entry *e, const struct object *o)
 {
-    return o->purge_seq >= e->purged && object_state(o) != OBJECT_FAILED && object_is_readable(o);
+    return o->purge_seq >= e->purges.last && object_state(o) != OBJECT_FAILED &&
+           object_is_readable(o);
+}
+
+/* An invalidation has overtaken its fetch, as far as can be told. */
+static bool is_overtaken(const struct index_entry *e, const struct object *o)
+{
+    return o->purge_seq < e->purges.last || o->purge_seq < e->purges.forgotten;
 }
 
 static bool selects(const struct object *o, const struct request *req, struct arena *arena)
@@ -293,7 +314,8 @@ static bool join_or_lead(struct index *ix, struct index_entry *e, const struct k
     if (e->vary.n) key_vary(e->vary, req, arena, &vary_key);
     for (unsigned i = 0; i < e->pending_count; i++) {
         struct pending *p = &e->pendings[i];
-        if (!usable(e, p->object) || !slice_eq(p->vary_key, vary_key)) continue;
+        if (!usable(e, p->object) || is_overtaken(e, p->object)) continue;
+        if (!slice_eq(p->vary_key, vary_key)) continue;
         *pending = object_hold(p->object);
         return true;
     }
@@ -357,10 +379,10 @@ void index_lookup(struct index *ix, const struct key *key, const struct cache_po
                   struct lookup_result *out)
 {
     struct index_shard *s = shard_of(ix, key->hash);
-    uint64_t purged = whole_purged(ix, key);
+    struct purges whole = whole_purges(ix, key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = get_entry(ix, s, key);
-    obey(e, purged);
+    obey(e, &whole);
     look_in_entry(ix, e, key, policy, req, now_ms, arena, out);
     pthread_mutex_unlock(&s->lock);
 }
@@ -369,10 +391,10 @@ struct object *index_peek(struct index *ix, const struct key *key, const struct 
                           struct arena *arena)
 {
     struct index_shard *s = shard_of(ix, key->hash);
-    uint64_t purged = whole_purged(ix, key);
+    struct purges whole = whole_purges(ix, key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, key);
-    if (e) obey(e, purged);
+    if (e) obey(e, &whole);
     struct object *o = e ? find_variant(e, req, arena) : NULL;
     if (o) object_hold(o);
     pthread_mutex_unlock(&s->lock);
@@ -450,12 +472,12 @@ bool index_publish(struct index *ix, struct object *o)
     struct index_shard *s = shard_of(ix, o->key.hash);
     atomic_store_explicit(&o->touched, atomic_load(&s->inflation), memory_order_relaxed);
     count_slice(ix, &o->key, 1);
-    uint64_t purged = whole_purged(ix, &o->key);
+    struct purges whole = whole_purges(ix, &o->key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = get_entry(ix, s, &o->key);
-    obey(e, purged);
+    obey(e, &whole);
     forget_pending(e, o);
-    bool valid = usable(e, o);
+    bool valid = usable(e, o) && !is_overtaken(e, o);
     if (valid && ix->disk) disk_forget_superseded(ix->disk, &o->key);
     if (valid)
         insert_variant(ix, e, o, &removed);
@@ -546,7 +568,7 @@ unsigned index_invalidate(struct index *ix, const struct key *key)
     uint64_t seq = atomic_fetch_add(&ix->purge_seq, 1) + 1;
     unsigned n = ix->disk ? disk_forget_key(ix->disk, key) : 0;
     if (e) {
-        e->purged = seq;
+        e->purges.last = seq;
         while (e->variant_count) take_variant(ix, e, e->variant_count - 1, &removed, false);
         tidy_entry(ix, s, e);
     } else {
@@ -576,8 +598,10 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
     struct index_shard *s = shard_of(ix, o->key.hash);
     atomic_store_explicit(&o->touched, atomic_load(&s->inflation), memory_order_relaxed);
     count_slice(ix, &o->key, 1);
+    struct purges whole = whole_purges(ix, &o->key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = get_entry(ix, s, &o->key);
+    obey(e, &whole);
     bool valid = usable(e, o) && !find_same(e, o->vary, o->vary_key) && stored_is_listed(place);
     if (valid) {
         insert_variant(ix, e, o, &removed);
@@ -603,8 +627,10 @@ static bool is_being_written(const struct object *o)
 bool index_attach(struct index *ix, struct object *o, struct stored *place)
 {
     struct index_shard *s = shard_of(ix, o->key.hash);
+    struct purges whole = whole_purges(ix, &o->key);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = find_entry(s, &o->key);
+    if (e) obey(e, &whole);
     bool valid = is_variant(e, o) && usable(e, o) && stored_is_listed(place) && is_being_written(o);
     if (valid) {
         nominate(s, e);

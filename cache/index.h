@@ -106,8 +106,8 @@ void index_remove(struct index *ix, struct object *o);
  * Returns how many went. */
 unsigned index_invalidate(struct index *ix, const struct key *key);
 
-/* The sequence of a key's last invalidation: what began before it must not be used. Where nothing
- * is stored under the key, possibly that of another. */
+/* The sequence of a key's last invalidation, as long as it or a slice of it is in memory: what
+ * began before it must not be used. */
 uint64_t index_purged(struct index *ix, const struct key *key);
 /* Lets requests for a key go their own way until then (wall clock), and tells whether they do. */
 void index_pass(struct index *ix, const struct key *key, int64_t until_ms);

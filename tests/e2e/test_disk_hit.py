@@ -247,3 +247,15 @@ def test_a_reply_of_the_origin_that_says_no_store_is_not_there(origin, verge):
     verge.client.get("/")
     assert not restarted(verge, "/kept").get("/").hit
     assert origin.count("/") == 2
+
+
+# ---- invalidation of others
+
+
+def test_an_unsafe_method_elsewhere_takes_nothing(origin, verge):
+    origin.on("/", fresh(b"body", 600))
+    client = restarted(verge, "/")
+    for n in range(300):  # some of them in every shard
+        origin.on(f"/{n}", Reply(204))
+        client.request("POST", f"/{n}", body=b"x")
+    assert client.get("/").hit

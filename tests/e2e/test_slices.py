@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import CLOSE, Reply, Truncated, fresh, outlive, pattern
+from harness import CLOSE, Reply, Truncated, disk, fresh, outlive, pattern, wait_until_stored
 
 SLICE = 64 * 1024
 HUGE = 10 * 1024 ** 3
@@ -487,3 +487,74 @@ def test_only_if_cached(origin, sliced):
     assert ask(sliced, "-1", only).status == 504
     assert ask(sliced, "0-9", {**only, "If-Range": '"v2"'}).status == 504
     assert asked(origin) == aligned(0, 1)
+
+
+# -- on the disk
+
+
+@pytest.fixture
+def disked(start):
+    return start(**disk("256M", more="slice 64K;"))
+
+
+def test_slices_come_back_from_the_disk(origin, disked):
+    resource = Resource(300_000)
+    origin.on("/", resource)
+    check(ask(disked.client, "0-"), resource, 0, 300_000)
+    wait_until_stored(disked, 5)
+    disked.restart()
+    only = {"Cache-Control": "only-if-cached"}
+    assert ask(disked.client, "0-", only).hit
+    response = ask(disked.client, "-100000")
+    check(response, resource, 200_000, 300_000)
+    assert response.hit and len(asked(origin)) == 5
+
+
+def test_more_slices_than_memory_holds(origin, disked):
+    resource = Resource(20_000_000)
+    origin.on("/", resource)
+    for _ in range(2):
+        check(ask(disked.client, "0-"), resource, 0, 20_000_000)
+        wait_until_stored(disked, 306)
+    assert len(asked(origin)) == 306
+
+
+@pytest.mark.parametrize("kill", [False, True])
+def test_invalidated_slices_do_not_come_back(origin, disked, kill):
+    old, new = Resource(300_000, 1), Resource(300_000, 2)
+    origin.on("/", old)
+    check(ask(disked.client, "0-"), old, 0, 300_000)
+    wait_until_stored(disked, 5)
+    origin.on("/", Reply(204))
+    assert disked.client.request("POST", "/", body=b"x").status == 204
+    disked.restart(kill)
+    origin.on("/", new)
+    check(ask(disked.client, "200000-200009"), new, 200_000, 200_010)
+    check(ask(disked.client, "0-"), new, 0, 300_000)
+
+
+def test_an_unsafe_method_elsewhere_takes_none_from_the_disk(origin, disked):
+    resource = Resource(300_000)
+    origin.on("/", resource)
+    check(ask(disked.client, "0-"), resource, 0, 300_000)
+    wait_until_stored(disked, 5)
+    disked.restart()
+    for n in range(300):  # some of them in every shard
+        origin.on(f"/{n}", Reply(204))
+        disked.client.request("POST", f"/{n}", body=b"x")
+    assert ask(disked.client, "0-9").hit and ask(disked.client, "200000-200009").hit
+
+
+def test_a_stored_slice_of_an_old_version_is_replaced_on_the_disk(origin, disked):
+    old, new = Resource(200_000, 1), Resource(200_000, 2)
+    origin.on("/", old)
+    check(ask(disked.client, "0-"), old, 0, 200_000)
+    wait_until_stored(disked, 4)
+    origin.on("/", Reply(204))
+    disked.client.request("POST", "/", body=b"x")
+    origin.on("/", new)
+    check(ask(disked.client, "0-"), new, 0, 200_000)
+    wait_until_stored(disked, 8)
+    disked.restart()
+    check(ask(disked.client, "0-"), new, 0, 200_000)
+    assert len(asked(origin)) == 9

@@ -87,9 +87,9 @@ static char byte_at(const char *name, uint64_t at)
     return (char)(name[at % strlen(name)] + at / 7);
 }
 
-static struct object *make_object(const char *name, size_t body_bytes, uint64_t purge_seq)
+static struct object *make_object_of(struct key key, const char *name, size_t body_bytes,
+                                     uint64_t purge_seq)
 {
-    struct key key = key_of(name);
     struct object *o = object_new(&key, &ix.budget, purge_seq, 65536);
     struct response head = { .status = 200, .length = (int64_t)body_bytes };
     struct freshness fresh = { .lifetime_ms = 60000 };
@@ -105,6 +105,11 @@ static struct object *make_object(const char *name, size_t body_bytes, uint64_t 
     }
     object_complete(o, NULL);
     return o;
+}
+
+static struct object *make_object(const char *name, size_t body_bytes, uint64_t purge_seq)
+{
+    return make_object_of(key_of(name), name, body_bytes, purge_seq);
 }
 
 static bool is_over(struct object *o)
@@ -226,6 +231,35 @@ static void test_what_is_forgotten_stays_away(void **state)
     restart();
     assert_gone("forgotten");
     assert_stored("not forgotten", 10000);
+}
+
+static struct object *publish_slice(const struct key *whole, uint32_t n)
+{
+    struct key key;
+    key_slice(whole, n, &arena, &key);
+    struct object *o = make_object_of(key, "slice", 1000, atomic_load(&ix.purge_seq));
+    assert_true(index_publish(&ix, o));
+    return o;
+}
+
+/* One is on the disk by then, the other begins to be written after it. */
+static void test_slices_go_with_the_whole(void **state)
+{
+    (void)state;
+    struct key whole = key_of("sliced");
+    struct object *written = publish_slice(&whole, 0), *late = publish_slice(&whole, 1);
+    assert_true(disk_write(disk, written));
+    wait_over(written);
+    assert_int_equal(disk_hash(disk, &written->key), disk_hash(disk, &whole));
+    index_invalidate(&ix, &whole);
+    assert_true(disk_write(disk, late));
+    wait_over(late);
+    struct key keys[] = { written->key, late->key };
+    for (int i = 0; i < 2; i++) keys[i].text = arena_copy(&arena, keys[i].text);
+    object_drop(&written);
+    object_drop(&late);
+    evict_all();
+    for (int i = 0; i < 2; i++) assert_false(disk_has_unloaded(disk, &keys[i]));
 }
 
 static void test_purges_go_on_from_where_they_were(void **state)
@@ -356,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_what_is_written_reads_back),
         cmocka_unit_test(test_a_hit_in_memory_is_written),
         cmocka_unit_test(test_what_is_forgotten_stays_away),
+        cmocka_unit_test(test_slices_go_with_the_whole),
         cmocka_unit_test(test_purges_go_on_from_where_they_were),
         cmocka_unit_test(test_what_is_displaced_on_the_way),
         cmocka_unit_test(test_the_log_goes_round),
