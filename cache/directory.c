@@ -367,13 +367,13 @@ static bool keeps(struct stored *s, uint32_t chunk, bool full)
 }
 
 enum stored_fate stored_judge(struct directory *d, struct stored *s, uint32_t chunk, uint32_t page,
-                              bool readable, bool full)
+                              bool full)
 {
     struct directory_shard *sh = shard_of(d, s->hash);
     pthread_mutex_lock(&sh->lock);
     const uint32_t *at = place_of(s, chunk);
     bool listed = s->flags & STORED_LISTED && at && *at == page;
-    bool keep = listed && readable && keeps(s, chunk, full);
+    bool keep = listed && keeps(s, chunk, full);
     bool drop = listed && !keep;
     if (drop) unlist_locked(d, sh, s);
     pthread_mutex_unlock(&sh->lock);

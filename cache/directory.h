@@ -140,8 +140,8 @@ enum stored_fate {
     FATE_KEPT,   /* to be appended again */
     FATE_DROPPED /* it was forgotten for it */
 };
-/* readable: the value is as it was written. full: only what is pinned can be kept. */
+/* full: only what is pinned can be kept. */
 enum stored_fate stored_judge(struct directory *d, struct stored *s, uint32_t chunk, uint32_t page,
-                              bool readable, bool full);
+                              bool full);
 
 #endif

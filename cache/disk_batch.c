@@ -103,16 +103,20 @@ static int append_again(struct disk *d, struct disk_batch *b, struct stored *s, 
     return 0;
 }
 
-/* What cannot be read is not kept: its reader would find the same. */
+/* Most values go unread. What is to be kept and cannot be read is not: its reader would find the
+ * same. */
 static int judge(struct disk *d, struct disk_batch *b, struct stored *s, uint32_t chunk,
                  const struct disk_log_oldest *old)
 {
     struct disk_value v;
-    bool readable = read_value(d, b, old->page, old->size_bytes, &v);
     bool full = b->moved_bytes >= 2 * d->batch_bytes;
-    switch (stored_judge(&d->directory, s, chunk, old->page, readable, full)) {
+    switch (stored_judge(&d->directory, s, chunk, old->page, full)) {
     case FATE_GONE: return 0;
-    case FATE_KEPT: return append_again(d, b, s, chunk, old);
+    case FATE_KEPT:
+        if (read_value(d, b, old->page, old->size_bytes, &v))
+            return append_again(d, b, s, chunk, old);
+        if (!directory_forget(&d->directory, s)) return 0;
+        break;
     case FATE_DROPPED: break;
     }
     *(uint64_t *)PUSH(b, dropped) = s->id;
