@@ -1,12 +1,15 @@
 #include "cache/disk_log.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <lmdb.h>
 #include <string.h>
 
 /* A smaller value would share a page with others, and move with them: LMDB keeps values of up to
  * half a page in the leaves of its tree. */
 #define LEAST_BYTES (DISK_PAGE_BYTES / 2)
+
+#define PREFETCH_GAP_PAGES 4
 
 /* LMDB's page header, of which the layout above needs these (mdb.c of 0.9: struct MDB_page). */
 #define PAGE_HEADER_BYTES 16
@@ -154,14 +157,42 @@ int disk_log_append(struct disk_log *l, size_t size_bytes, char **at, uint32_t *
     return 0;
 }
 
+static void prefetch(struct disk_log *l, uint32_t from, uint32_t to)
+{
+    uint64_t at = (uint64_t)from * DISK_PAGE_BYTES, n = (uint64_t)(to - from) * DISK_PAGE_BYTES;
+    if (n) posix_fadvise(l->fd, (off_t)at, (off_t)n, POSIX_FADV_WILLNEED);
+}
+
 /* LMDB only computes where the value is: as it lies in the map, its offset there is the file's. */
-bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out)
+static bool value_at(struct disk_log *l, MDB_cursor_op which, struct disk_log_oldest *out)
 {
     MDB_val key, value;
-    if (!l->map || mdb_cursor_get(l->cursor, &key, &value, MDB_FIRST)) return false;
+    if (!l->map || mdb_cursor_get(l->cursor, &key, &value, which)) return false;
     out->page = (uint32_t)((size_t)((char *)value.mv_data - l->map) / DISK_PAGE_BYTES);
     out->size_bytes = (uint32_t)value.mv_size;
     return true;
+}
+
+bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out)
+{
+    return value_at(l, MDB_FIRST, out);
+}
+
+/* Small values lie close together, and are asked for together. */
+void disk_log_prefetch(struct disk_log *l, uint64_t bytes)
+{
+    struct disk_log_oldest v;
+    uint32_t from = 0, to = 0;
+    bool any = value_at(l, MDB_FIRST, &v);
+    for (uint64_t seen = 0; any && seen < bytes; any = value_at(l, MDB_NEXT, &v)) {
+        seen += disk_log_cost(v.size_bytes);
+        if (v.page < to || v.page - to > PREFETCH_GAP_PAGES) {
+            prefetch(l, from, to);
+            from = v.page;
+        }
+        to = v.page + 1;
+    }
+    prefetch(l, from, to);
 }
 
 int disk_log_remove_oldest(struct disk_log *l)

@@ -57,6 +57,9 @@ int disk_log_append(struct disk_log *l, size_t size_bytes, char **at, uint32_t *
 /* The oldest value of those that were there when the transaction began; its bytes are not looked
  * at. False where there is none. */
 bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out);
+/* Begins to read the first page of the oldest values, of so many bytes of them: whoever gives them
+ * up looks at each. */
+void disk_log_prefetch(struct disk_log *l, uint64_t bytes);
 int disk_log_remove_oldest(struct disk_log *l);
 
 /* Where a value's bytes begin in the file. */

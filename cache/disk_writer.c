@@ -125,6 +125,8 @@ static int write_log(struct writer *wr)
     struct disk *d = wr->disk;
     int rc = disk_log_begin(&d->log);
     if (rc) return rc;
+    if (d->log.used_bytes + d->batch_bytes > d->log.limit_bytes)
+        disk_log_prefetch(&d->log, d->batch_bytes);
     if (wr->failing) rc = try_out(d, &wr->batch);
     if (!rc) rc = collect(d, &wr->batch);
     if (!rc) rc = remove_records(wr);
