@@ -1,6 +1,7 @@
 #include "cache/disk.h"
 
 #include <stdlib.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "cache/disk_writer.h"
@@ -213,6 +214,13 @@ void disk_read_failed(struct disk *d, struct stored *s, const char *why)
 
 /* ---- opening and closing ---- */
 
+/* For a store that is begun; one that is there brings its own. */
+static void choose_seed(struct disk *d)
+{
+    d->stamp.format = DISK_FORMAT;
+    CHECK(getrandom(&d->stamp.seed, sizeof d->stamp.seed, 0) == sizeof d->stamp.seed);
+}
+
 struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
                        uint64_t *highest_purge_seq)
 {
@@ -228,6 +236,7 @@ struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
     list_init(&d->waits);
     directory_init(&d->directory, &ix->budget);
     admission_init(&d->admission, settings->size_bytes);
+    choose_seed(d);
     disk_writer_start(d, highest_purge_seq);
     return d;
 }

@@ -60,7 +60,7 @@ struct disk {
     struct directory directory;
     struct disk_settings settings;
     struct admission admission;
-    struct disk_stamp stamp;
+    struct disk_stamp stamp; /* constant once workers run */
     int lock_fd;
     _Atomic int fd;                           /* of the log, to read from */
     _Atomic bool up;                          /* it takes what is to be written */
@@ -70,7 +70,6 @@ struct disk {
     struct disk_log log;
     struct disk_catalog catalog;
     uint64_t next_id, batch_bytes;
-    bool seeded; /* the stamp's seed is chosen, and stays */
     pthread_t thread;
 
     pthread_mutex_t lock; /* of what follows */

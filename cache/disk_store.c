@@ -5,9 +5,7 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/file.h>
-#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -92,16 +90,6 @@ static uint64_t size_on_disk(const struct disk *d)
     return bytes;
 }
 
-/* The seed stays that of the process: workers use it. */
-static void begin_anew(struct disk *d)
-{
-    delete_files(d);
-    d->stamp.format = DISK_FORMAT;
-    if (d->seeded) return;
-    d->seeded = true;
-    if (getrandom(&d->stamp.seed, sizeof d->stamp.seed, 0) != sizeof d->stamp.seed) abort();
-}
-
 /* A file never shrinks: a store that was to be larger begins anew. */
 static bool has_outgrown(const struct disk *d)
 {
@@ -124,10 +112,9 @@ static void examine(struct disk *d, bool keep)
         log_always(LOG_WARNING, "disk cache %s: begun anew, it was larger than its size now", path);
     } else if (state == STAMP_TRUSTED && keep) {
         d->stamp = found;
-        d->seeded = true;
         return;
     }
-    begin_anew(d);
+    delete_files(d);
 }
 
 /* ---- opening ---- */
@@ -157,7 +144,7 @@ static int open_or_begin_anew(struct disk *d)
     if (!disk_log_is_corrupt(rc)) return rc;
     log_always(LOG_WARNING, "disk cache %s: begun anew, its files are damaged: %s",
                d->settings.path, disk_log_error(rc));
-    begin_anew(d);
+    delete_files(d);
     return open_files(d);
 }
 
@@ -220,7 +207,7 @@ int disk_store_open(struct disk *d, bool keep, uint64_t *highest_purge_seq)
     if (rc) return rc;
     examine(d, keep);
     d->next_id = 1;
-    rc = open_or_begin_anew(d);
+    rc = open_or_delete_files(d);
     if (rc) return rc;
     rc = load(d, highest_purge_seq);
     if (!rc) rc = disk_stamp_write(d->settings.path, &d->stamp, false);

@@ -1,4 +1,4 @@
-/* offload: a few threads for what blocks (names to resolve, later the disk), so that no worker ever
+/* offload: a few threads for what blocks (names to resolve), so that no worker ever
  * does.
  *
  * One pool per process. A job carries values, never pointers into a worker's objects, and ends as a
