@@ -11,6 +11,7 @@
 
 #include "edge/base/clock.h"
 #include "edge/base/log.h"
+#include "edge/base/metrics.h"
 
 #define CATALOG_SHARE       16 /* of the size, and at least */
 #define CATALOG_BYTES_LEAST (4u << 20)
@@ -188,6 +189,12 @@ static int load(struct disk *d, uint64_t *highest_purge_seq)
     return 0;
 }
 
+void disk_store_tell_used(struct disk *d)
+{
+    uint64_t before = atomic_exchange(&d->used_bytes, d->log.used_bytes);
+    metric_add(METRIC_DISK_BYTES, (int64_t)(d->log.used_bytes - before));
+}
+
 static void set_limits(struct disk *d)
 {
     uint64_t batch = d->settings.size_bytes / BATCH_SHARE;
@@ -196,7 +203,7 @@ static void set_limits(struct disk *d)
     d->batch_bytes = batch;
     d->log.limit_bytes -= BATCHES_FREE * batch;
     atomic_store(&d->limit_bytes, d->log.limit_bytes);
-    atomic_store(&d->used_bytes, d->log.used_bytes);
+    disk_store_tell_used(d);
     atomic_store(&d->fd, d->log.fd);
 }
 

@@ -9,6 +9,8 @@
  * then what was there is deleted. What cannot be trusted is deleted, what has another format is set
  * aside, and the log says so. 0, or an error as disk_log's; nothing is open then. */
 int disk_store_open(struct disk *d, bool keep, uint64_t *highest_purge_seq);
+/* Tells workers and metrics what the log takes now. */
+void disk_store_tell_used(struct disk *d);
 /* clean: all is synchronised, so that it is good after a restart of the machine. */
 void disk_store_close(struct disk *d, bool clean);
 /* Lets go of files that have failed, without touching them again: what is open of them stays. */

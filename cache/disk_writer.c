@@ -136,7 +136,7 @@ static int write_log(struct writer *wr)
     }
     settle(wr);
     rc = disk_log_commit(&d->log);
-    atomic_store(&d->used_bytes, d->log.used_bytes);
+    disk_store_tell_used(d);
     return rc;
 }
 

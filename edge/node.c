@@ -55,15 +55,18 @@ static size_t cache_bytes(const struct config *c)
     return c->cache.memory_bytes - (workers < eighth ? workers : eighth);
 }
 
-/* What is on the disk is found before the first request comes. Purges go on from where they were.
+/* What is queued for the disk is not evicted, so it must not be most of what there is.
+ *
+ * What is on the disk is found before the first request comes. Purges go on from where they were.
  */
 static void open_disk(struct node *n, const struct config *c)
 {
     uint64_t highest_purge_seq = 0;
     if (c->cache.disk_path.n == 0) return;
+    size_t queue = c->cache.disk_queue_bytes, quarter = c->cache.memory_bytes / 4;
     struct disk_settings settings = { .path = c->cache.disk_path.p,
                                       .size_bytes = c->cache.disk_bytes,
-                                      .queue_bytes = c->cache.disk_queue_bytes };
+                                      .queue_bytes = queue < quarter ? queue : quarter };
     n->disk = n->index.disk = disk_open(&settings, &n->index, &highest_purge_seq);
     if (highest_purge_seq > atomic_load(&n->index.purge_seq))
         atomic_store(&n->index.purge_seq, highest_purge_seq);
