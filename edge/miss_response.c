@@ -1,0 +1,267 @@
+/* What becomes of an origin's response: judged, stored or not, shown. See miss_state.h. */
+#include "edge/miss_state.h"
+
+#include "cache/slices.h"
+#include "edge/base/metrics.h"
+#include "edge/piece.h"
+#include "protocols/http/date.h"
+#include "protocols/http/etag.h"
+
+/* A response may take the place of something on the disk: nobody sees it before that is forgotten
+ * for good, but a disk that does not answer is not waited for. */
+#define SETTLE_PATIENCE_MS 1000
+
+static enum store_reason judge(struct miss *m, const struct response *r, struct freshness *fresh)
+{
+    enum store_reason reason = policy_store(&m->route->cache, &m->client, r, m->requested_ms,
+                                            m->edge->worker.wall_ms, fresh);
+    if (m->kind != MISS_OPAQUE) metric_add_by(METRIC_STORED, reason, 1);
+    return reason;
+}
+
+/* What this node adds to any response it forwards: its name in Via (RFC 9110 section 7.6.3), and
+ * Date where the origin has none (section 6.6.1). */
+void miss_sign(struct miss *m, struct response *r, enum http_version version)
+{
+    struct slice before = fields_joined(&r->fields, FIELD_VIA, &m->arena);
+    struct slice name = version == HTTP_1_0 ? SLICE("1.0 verge") : SLICE("1.1 verge");
+    struct slice parts[] = { before, SLICE(", "), name };
+    fields_set(&r->fields, &m->arena, FIELD_VIA,
+               before.n ? arena_concat(&m->arena, parts, 3) : name);
+    if (fields_has(&r->fields, FIELD_DATE)) return;
+    char *date = arena_alloc(&m->arena, HTTP_DATE_BYTES);
+    http_date_format(m->edge->worker.wall_ms / 1000, date);
+    fields_add(&r->fields, &m->arena, FIELD_DATE, slice_of(date, HTTP_DATE_BYTES));
+}
+
+void miss_vary(struct miss *m, const struct response *r, struct slice *vary, struct slice *vary_key)
+{
+    *vary = fields_joined(&r->fields, FIELD_VARY, &m->arena);
+    *vary_key = SLICE_NONE;
+    if (vary->n) key_vary(*vary, &m->client, &m->arena, vary_key);
+}
+
+static void on_fill_ended(struct fill *f, int error)
+{
+    (void)error;
+    miss_end(container_of(f, struct miss, fill));
+}
+
+static bool is_asked_slice(const struct miss *m, const struct response *r)
+{
+    struct representation of;
+    return m->key.slice && slices_read(r, m->key.slice - 1, piece_slice_bytes(m->config), &of);
+}
+
+/* What was asked for with a Range says nothing of the whole unless it is the whole; of parts only
+ * slices are stored. */
+static bool may_be_stored(const struct miss *m, const struct response *r)
+{
+    bool ranged =
+        m->key.slice || (m->kind == MISS_PRIVATE && fields_has(&m->client.fields, FIELD_RANGE));
+    if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
+    if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
+    if (r->status == 206) return is_asked_slice(m, r);
+    return !ranged || r->status == 200;
+}
+
+static bool is_too_large_for_memory(const struct miss *m)
+{
+    int64_t length = m->judged.response.length;
+    return length > 0 && (uint64_t)length > m->edge->node->index.object_memory_max_bytes;
+}
+
+/* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets
+ * it. */
+static void tell_unstored(struct miss *m, const struct fields *all, const struct fields *stored)
+{
+    if (!m->watch || all->n == stored->n) return;
+    struct arena *a = &m->watch->exchange->arena;
+    for (uint32_t i = 0, kept = 0; i < all->n; i++) {
+        const struct field *f = &all->v[i];
+        if (kept < stored->n && stored->v[kept].value.p == f->value.p)
+            kept++;
+        else if (f->id != FIELD_AGE && f->id != FIELD_SURROGATE_CONTROL)
+            fields_add_named(&m->watch->unstored, a, arena_copy(a, f->name),
+                             arena_copy(a, f->value));
+    }
+}
+
+static void prepare_stored(struct miss *m, struct response *r)
+{
+    struct fields all = r->fields;
+    all.v = arena_alloc(&m->arena, all.n * sizeof *all.v);
+    memcpy(all.v, r->fields.v, all.n * sizeof *all.v);
+    policy_prepare_stored(&m->route->cache, r);
+    tell_unstored(m, &all, &r->fields);
+}
+
+/* The head is final: whoever waits may read. Stored or not was decided; a purge may have overtaken
+ * it. */
+static void publish(struct miss *m)
+{
+    struct judged *j = &m->judged;
+    struct index *ix = miss_index(m);
+    object_set_head(m->object, &j->response, &j->freshness, j->vary, j->vary_key, j->kept);
+    if (j->stored && !index_publish(ix, m->object)) {
+        j->stored = j->kept = false;
+        object_stop_retaining(m->object, 2 * ix->object_memory_max_bytes);
+    }
+}
+
+/* Why it is not stored, for who reads Cache-Status. */
+static void tell_reason(struct miss *m)
+{
+    const struct judged *j = &m->judged;
+    if (!m->watch) return;
+    m->watch->stored = j->stored;
+    m->watch->reason = j->stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL
+                       : j->reason != STORE_OK ? store_reason_name(j->reason)
+                                               : "too_large";
+}
+
+/* Too large for memory, and asked for the first time. */
+static bool is_only_not_admitted(const struct miss *m)
+{
+    const struct judged *j = &m->judged;
+    return j->reason == STORE_OK && may_be_stored(m, &j->response) && !j->admitted;
+}
+
+static int64_t uncacheable_until_ms(const struct miss *m)
+{
+    return m->edge->worker.wall_ms + m->config->cache.uncacheable_ms;
+}
+
+/* At the first slice's key, where those who want any slice look. */
+static void refuse_slices(struct miss *m, const struct key *whole)
+{
+    struct key first;
+    key_slice(whole, 0, &m->arena, &first);
+    index_pass(miss_index(m), &first, uncacheable_until_ms(m));
+}
+
+/* That its responses are not shared is remembered, but not of an origin in trouble: those who ask
+ * meanwhile must not ask it all at once. Of a slice it is that there are none. */
+static void release(struct miss *m)
+{
+    int status = m->judged.response.status;
+    bool may_be_next_time = miss_is_server_error(status) || is_only_not_admitted(m) || m->key.slice;
+    struct key whole;
+    if (m->key.slice && status == 206) {
+        key_whole(&m->key, &whole);
+        refuse_slices(m, &whole);
+    }
+    if (m->kind != MISS_SHARED) return;
+    index_release(miss_index(m), m->object, may_be_next_time ? 0 : uncacheable_until_ms(m));
+}
+
+/* An error that nothing forbids to share is given to all who wait for it, though it is fresh for
+ * nobody else. */
+static bool is_shared_error(const struct miss *m, const struct response *r,
+                            enum store_reason reason)
+{
+    return m->kind == MISS_SHARED && reason == STORE_NO_FRESHNESS &&
+           miss_is_server_error(r->status) && r->length >= 0 &&
+           (uint64_t)r->length <= m->config->cache.window_bytes;
+}
+
+/* Whether it is written to the disk. What is too large for memory is, also where nobody has asked
+ * for it before, when several wait for it: only so can they share it. */
+static bool admit_to_disk(struct miss *m)
+{
+    struct disk *disk = miss_index(m)->disk;
+    if (!disk || !atomic_load(&disk->up)) return false;
+    int64_t length = m->judged.response.length;
+    struct admission_store store = { atomic_load(&disk->used_bytes),
+                                     atomic_load(&disk->limit_bytes),
+                                     atomic_load(&disk->directory.count) };
+    return admission_admits(&disk->admission, m->key.hash,
+                            length < 0 ? ADMISSION_SIZE_UNKNOWN : (uint64_t)length, &store) ||
+           (is_too_large_for_memory(m) && object_has_company(m->object));
+}
+
+static void judge_storing(struct miss *m)
+{
+    struct judged *j = &m->judged;
+    struct response *r = &j->response;
+    j->stored = j->reason == STORE_OK && may_be_stored(m, r);
+    j->admitted = j->stored && admit_to_disk(m);
+    if (is_too_large_for_memory(m) && !j->admitted) j->stored = false;
+    j->kept = j->stored || is_shared_error(m, r, j->reason);
+    if (j->stored)
+        prepare_stored(m, r);
+    else if (m->route->cache.surrogate_control)
+        fields_remove(&r->fields, FIELD_SURROGATE_CONTROL);
+}
+
+/* The origin knows no ranges and sends all of it: that is another object than the one asked for,
+ * under another key. */
+static void become_whole(struct miss *m)
+{
+    m->asked = m->object;
+    if (m->kind == MISS_SHARED) index_release(miss_index(m), m->asked, 0);
+    key_whole(&m->key, &m->key);
+    refuse_slices(m, &m->key);
+    m->object = object_new(&m->key, m->asked->budget, m->asked->purge_seq, m->asked->window_bytes);
+}
+
+/* Before its bytes come, so that who waited is there to read them. */
+static void hand_over(struct miss *m)
+{
+    if (m->asked) object_replace(m->asked, m->object);
+    object_drop(&m->asked);
+}
+
+static void show_response(struct miss *m)
+{
+    struct judged *j = &m->judged;
+    struct body *body = j->body;
+    j->body = NULL;
+    if (!j->stored) release(m);
+    publish(m);
+    hand_over(m);
+    tell_reason(m);
+    fill_start(&m->fill, miss_index(m), m->object, j->kept, j->admitted, body,
+               m->config->cache.object_max_bytes, &m->scope, on_fill_ended);
+}
+
+void miss_on_settle_patience_over(struct timer *t)
+{
+    show_response(container_of(t, struct miss, settle_patience));
+}
+
+/* The wait is the disk's until this. */
+static void on_settled(struct note *n)
+{
+    struct miss *m = container_of(n, struct miss, settling.note);
+    bool waiting = m->judged.body && !m->ending;
+    timer_cancel(&m->settle_patience);
+    if (waiting) show_response(m);
+    scope_leave(&m->scope);
+}
+
+static bool must_settle(struct miss *m)
+{
+    struct worker *w = &m->edge->worker;
+    if (!m->forgot) return false;
+    m->settling.note.run = on_settled;
+    if (disk_is_settled(miss_index(m)->disk, &m->settling, w)) return false;
+    scope_enter(&m->scope);
+    timer_set(&w->wheel, &m->settle_patience, worker_now_ms(w) + SETTLE_PATIENCE_MS);
+    return true;
+}
+
+void miss_use_response(struct miss *m, const struct h1_response *from, struct body *body)
+{
+    struct judged *j = &m->judged;
+    *j = (struct judged){ .response = from->msg, .version = from->version, .body = body };
+    if (m->key.slice && j->response.status == 200) become_whole(m);
+    j->reason = judge(m, &j->response, &j->freshness);
+    judge_storing(m);
+    miss_sign(m, &j->response, j->version);
+    miss_vary(m, &j->response, &j->vary, &j->vary_key);
+    if (j->stored && miss_index(m)->disk &&
+        index_forget_stored(miss_index(m), &m->key, j->vary, j->vary_key))
+        m->forgot = true;
+    if (!must_settle(m)) show_response(m);
+}
