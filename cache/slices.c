@@ -26,18 +26,29 @@ void slices_ask(const struct request *from, uint32_t n, size_t slice_bytes, stru
     fields_add(&out->fields, a, FIELD_RANGE, range);
 }
 
+static bool identify(const struct response *r, int64_t length, struct representation *out)
+{
+    struct etag tag;
+    if (length < 0 || !etag_of(&r->fields, &tag) || tag.weak) return false;
+    *out = (struct representation){ tag.opaque, fields_value(&r->fields, FIELD_CONTENT_ENCODING),
+                                    length };
+    return true;
+}
+
 bool slices_read(const struct response *r, uint32_t n, size_t slice_bytes,
                  struct representation *out)
 {
     struct content_range told;
-    struct etag tag;
-    if (r->status != 206 || !etag_of(&r->fields, &tag) || tag.weak) return false;
-    if (!content_range_parse(fields_value(&r->fields, FIELD_CONTENT_RANGE), &told)) return false;
-    if (told.first < 0 || told.length < 0 || r->length != told.last - told.first + 1) return false;
-    *out = (struct representation){ tag.opaque, fields_value(&r->fields, FIELD_CONTENT_ENCODING),
-                                    told.length };
-    return (uint64_t)told.first == (uint64_t)n * slice_bytes &&
+    struct slice range = fields_value(&r->fields, FIELD_CONTENT_RANGE);
+    if (r->status != 206 || !content_range_parse(range, &told) || told.first < 0) return false;
+    return r->length == told.last - told.first + 1 && identify(r, told.length, out) &&
+           (uint64_t)told.first == (uint64_t)n * slice_bytes &&
            (uint64_t)told.last + 1 == slices_end(n, slice_bytes, (uint64_t)told.length);
+}
+
+bool slices_read_whole(const struct response *r, struct representation *out)
+{
+    return r->status == 200 && identify(r, r->length, out);
 }
 
 bool representation_equal(const struct representation *a, const struct representation *b)

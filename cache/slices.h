@@ -34,6 +34,8 @@ void slices_ask(const struct request *from, uint32_t n, size_t slice_bytes, stru
 /* Is this response exactly slice n, and can be told what of? */
 bool slices_read(const struct response *r, uint32_t n, size_t slice_bytes,
                  struct representation *out);
+/* The same of a response with all of it. */
+bool slices_read_whole(const struct response *r, struct representation *out);
 bool representation_equal(const struct representation *a, const struct representation *b);
 struct representation representation_copy(const struct representation *of, struct arena *a);
 

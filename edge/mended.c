@@ -4,7 +4,6 @@
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
 #include "edge/sliced.h"
-#include "protocols/http/etag.h"
 
 struct mended {
     struct body body; /* first: a body is a mended */
@@ -22,17 +21,6 @@ bool mended_is_needed(const struct object *o)
 {
     bool whole = object_state(o) == OBJECT_COMPLETE;
     return whole ? !payload_is_resident(o->payload) : payload_stored(o->payload) != NULL;
-}
-
-static bool identify(const struct object *o, struct arena *a, struct representation *out)
-{
-    struct etag tag;
-    const struct response *head = &o->head;
-    if (head->status != 200 || head->length < 0 || !etag_of(&head->fields, &tag) || tag.weak)
-        return false;
-    struct slice coding = fields_value(&head->fields, FIELD_CONTENT_ENCODING);
-    *out = representation_copy(&(struct representation){ tag.opaque, coding, head->length }, a);
-    return true;
 }
 
 static void on_ready(struct body *source)
@@ -91,7 +79,8 @@ struct body *mended_open(struct object *o, const struct piece_source *from, uint
     m->from = from;
     m->config = config_hold(from->config);
     m->arena = a;
-    m->is_known = identify(o, a, &m->of);
+    m->is_known = slices_read_whole(&o->head, &m->of);
+    if (m->is_known) m->of = representation_copy(&m->of, a);
     m->at = first;
     m->end = end == UINT64_MAX && m->is_known ? (uint64_t)m->of.length : end;
     reader_open(&m->reader, o, from->scope, first, end);

@@ -12,9 +12,8 @@ struct sliced {
     struct representation of;
     size_t slice_bytes;
     uint64_t at, end;
-    uint64_t slice_end; /* where reader stops */
-    struct piece
-        pieces[2]; /* of the slice being read and the one behind it: even and odd numbers */
+    uint64_t read_end;      /* where reader stops */
+    struct piece pieces[2]; /* the slice that is read and the one behind it, by even and odd */
     struct reader *reader;
     struct arena *arena;
     bool reading;
@@ -41,11 +40,14 @@ static enum body_result fail(struct sliced *s, int error)
 
 /* ---- is it the one? ---- */
 
+/* The slice, or, of an origin that knows no ranges, the whole. */
 static bool is_ours(const struct sliced *s, const struct piece *p)
 {
     struct representation told;
-    return p->object->key.slice && slices_read(&p->object->head, p->n, s->slice_bytes, &told) &&
-           representation_equal(&told, &s->of);
+    const struct response *head = &p->object->head;
+    bool is_known = p->object->key.slice ? slices_read(head, p->n, s->slice_bytes, &told)
+                                         : slices_read_whole(head, &told);
+    return is_known && representation_equal(&told, &s->of);
 }
 
 /* Once for those who learn it from one response. */
@@ -56,12 +58,18 @@ void sliced_forget(const struct piece_source *from, const struct object *o)
     if (o->purge_seq >= index_purged(ix, &from->key)) index_invalidate(ix, &from->key);
 }
 
-/* An origin in trouble says nothing of the representation. */
+/* Another representation, or none. Any other status says nothing of it: the origin is in trouble,
+ * or wants something else of this client. */
 static int refusal(const struct sliced *s, const struct object *o)
 {
-    if (o->head.status >= 500) return -E_RESPONSE_INCOMPLETE;
-    sliced_forget(s->from, o);
-    return -E_REPRESENTATION_CHANGED;
+    switch (o->head.status) {
+    case 200:
+    case 206:
+    case 404:
+    case 410:
+    case 416: sliced_forget(s->from, o); return -E_REPRESENTATION_CHANGED;
+    default: return -E_RESPONSE_INCOMPLETE;
+    }
 }
 
 static bool is_stored(const struct piece *p)
@@ -82,11 +90,10 @@ static enum body_result obtain(struct sliced *s)
         }
         if (p->error) return fail(s, p->error);
         if (p->object && is_ours(s, p)) return BODY_DATA;
-        bool stored = p->object && is_stored(p), first_time = !s->replaced;
-        if (p->object && !(stored && first_time)) return fail(s, refusal(s, p->object));
-        if (!first_time) return fail(s, -E_RESPONSE_INCOMPLETE);
+        bool again = !s->replaced && (p->object ? is_stored(p) : !s->from->stored_only);
+        if (!again) return fail(s, p->object ? refusal(s, p->object) : -E_RESPONSE_INCOMPLETE);
         s->replaced = true;
-        if (stored)
+        if (p->object)
             piece_get_again(p);
         else
             piece_get_alone(p);
@@ -109,27 +116,27 @@ static void look_ahead(struct sliced *s)
     if ((uint64_t)next * s->slice_bytes < s->end) piece_get(p, next);
 }
 
-static void open_slice(struct sliced *s, struct object *o)
+static void open_object(struct sliced *s, struct object *o)
 {
     uint32_t n = number_at(s, s->at);
-    uint64_t first = (uint64_t)n * s->slice_bytes;
-    s->slice_end = slices_end(n, s->slice_bytes, s->end);
-    reader_open(s->reader, o, s->from->scope, s->at - first, s->slice_end - first);
+    uint64_t first = o->key.slice ? (uint64_t)n * s->slice_bytes : 0;
+    s->read_end = o->key.slice ? slices_end(n, s->slice_bytes, s->end) : s->end;
+    reader_open(s->reader, o, s->from->scope, s->at - first, s->read_end - first);
     s->reader->body.ready = on_reader_ready;
     s->reader->body.puller = s;
     s->reading = true;
 }
 
 /* The reader takes over from the piece. */
-static void begin_slice(struct sliced *s)
+static void begin(struct sliced *s, struct object *o)
 {
-    struct piece *p = current(s);
-    open_slice(s, p->object);
-    piece_close(p);
-    look_ahead(s);
+    bool goes_on = o->key.slice; /* by slices */
+    open_object(s, o);
+    piece_close(current(s));
+    if (goes_on) look_ahead(s);
 }
 
-static void close_slice(struct sliced *s)
+static void close_reader(struct sliced *s)
 {
     struct body *reader = &s->reader->body;
     s->reading = false;
@@ -142,26 +149,26 @@ static bool resume(struct sliced *s)
     if (s->resumed || s->body.error == -E_SHUTDOWN) return false;
     s->resumed = true;
     index_remove(&s->from->edge->node->index, s->reader->object);
-    close_slice(s);
+    close_reader(s);
     s->reader = arena_new(s->arena, struct reader); /* the disk may not be done with the old one */
     return true;
 }
 
-static void end_slice(struct sliced *s)
+static void end_object(struct sliced *s)
 {
-    close_slice(s);
+    close_reader(s);
     s->replaced = s->resumed = false;
 }
 
 /* ---- the body ---- */
 
-/* The slice's bytes, BODY_END at its end, and nothing short of it. */
-static enum body_result read_slice(struct sliced *s, struct span *out)
+/* The object's bytes, BODY_END where the next one begins, and nothing short of it. */
+static enum body_result read_on(struct sliced *s, struct span *out)
 {
     enum body_result result = body_pull(&s->reader->body, out);
     if (result == BODY_DATA) s->at += out->n;
     if (result == BODY_FAIL) return fail(s, s->reader->body.error);
-    bool is_short = result == BODY_END && s->at != s->slice_end;
+    bool is_short = result == BODY_END && s->at != s->read_end;
     return is_short ? fail(s, -E_RESPONSE_INCOMPLETE) : result;
 }
 
@@ -171,10 +178,10 @@ static enum body_result pull(struct body *b, struct span *out)
     while (s->at < s->end) {
         enum body_result result = s->reading ? BODY_DATA : obtain(s);
         if (result != BODY_DATA) return result;
-        if (!s->reading) begin_slice(s);
-        result = read_slice(s, out);
+        if (!s->reading) begin(s, current(s)->object);
+        result = read_on(s, out);
         if (result == BODY_END)
-            end_slice(s);
+            end_object(s);
         else if (result != BODY_FAIL || !resume(s))
             return result;
     }
@@ -184,7 +191,7 @@ static enum body_result pull(struct body *b, struct span *out)
 static void close_sliced(struct body *b)
 {
     struct sliced *s = (struct sliced *)b;
-    if (s->reading) close_slice(s);
+    if (s->reading) close_reader(s);
     piece_close(&s->pieces[0]);
     piece_close(&s->pieces[1]);
     config_drop(&s->config);
@@ -213,8 +220,6 @@ struct body *sliced_open(const struct piece_source *from, const struct represent
     s->at = first;
     s->end = end;
     for (int i = 0; i < 2; i++) piece_init(&s->pieces[i], from, NULL, on_piece, s);
-    if (!o) return &s->body;
-    open_slice(s, o);
-    look_ahead(s);
+    if (o) begin(s, o);
     return &s->body;
 }

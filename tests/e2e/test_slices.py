@@ -252,6 +252,32 @@ def test_what_is_not_the_same_representation_breaks_the_response_off(origin, sli
         ask(sliced, "0-")
 
 
+@pytest.mark.parametrize("status", [403, 429, 500, 503])
+def test_an_origin_that_refuses_says_nothing_of_the_version(origin, node, status):
+    resource = Resource(300_000)
+    origin.on("/", resource)
+    check(ask(node.client, "0-65535"), resource, 0, 65536)
+    origin.on("/", Reply(status, body=b"no"))
+    with pytest.raises(Truncated):
+        ask(node.client, "0-")
+    assert ask(node.client, "0-9").hit
+    assert node.metric("verge_slices_mismatched_total") == 0
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_origin_that_stops_knowing_ranges(origin, sliced, version):
+    old, new = Resource(300_000), Resource(300_000, version)
+    origin.on("/", old)
+    check(ask(sliced, "0-65535"), old, 0, 65536)
+    origin.on("/", Reply(200, new.fields(), new.bytes(0, new.size)))
+    if version == 1:  # all of the same: the rest is in it
+        check(ask(sliced, "1000-"), old, 1000, 300_000)
+    else:
+        with pytest.raises(Truncated):
+            ask(sliced, "1000-")
+    check(ask(sliced, "0-99"), new, 0, 100)
+
+
 def test_a_stored_slice_of_an_old_version_is_replaced(origin, sliced):
     old, new = Resource(200_000, 1, seconds=60), Resource(200_000, 2)
     origin.on("/", Resource(200_000, 1, seconds=1), old, old)

@@ -147,6 +147,21 @@ static void what_is_put_together_is_of_one_representation(void **state)
     assert_true(slices_read(&coded, 0, SIZE, &b) && !representation_equal(&a, &b));
 }
 
+static void a_whole_is_told_by_the_same(void **state)
+{
+    (void)state;
+    struct representation of;
+    struct response whole = response(200, NULL, "\"a\"", 200000);
+    struct response weak = response(200, NULL, "W/\"a\"", 200000);
+    struct response endless = response(200, NULL, "\"a\"", LENGTH_UNKNOWN);
+    struct response other = response(404, NULL, "\"a\"", 200000);
+    assert_true(slices_read_whole(&whole, &of));
+    assert_int_equal(of.length, 200000);
+    assert_true(slice_eq(of.etag, SLICE("a")));
+    assert_false(slices_read_whole(&weak, &of) || slices_read_whole(&endless, &of) ||
+                 slices_read_whole(&other, &of));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -155,6 +170,7 @@ int main(void)
         cmocka_unit_test(a_request_for_one_slice),
         cmocka_unit_test(a_key_for_one_slice),
         cmocka_unit_test(only_the_slice_that_was_asked_for_is_read),
+        cmocka_unit_test(a_whole_is_told_by_the_same),
         cmocka_unit_test(what_is_put_together_is_of_one_representation),
     };
     return cmocka_run_group_tests(tests, start, stop);
