@@ -203,6 +203,18 @@ unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, stru
     return n;
 }
 
+unsigned directory_find_all(struct directory *d, uint64_t hash, struct stored **out, unsigned max)
+{
+    struct directory_shard *sh = shard_of(d, hash);
+    unsigned n = 0;
+    pthread_mutex_lock(&sh->lock);
+    for (struct stored *s = *bucket_of(sh, hash); s && n < max; s = s->next) {
+        if (s->hash == hash && !(s->flags & STORED_FILLING)) out[n++] = stored_hold(s);
+    }
+    pthread_mutex_unlock(&sh->lock);
+    return n;
+}
+
 struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id)
 {
     struct directory_shard *sh = shard_of(d, hash);

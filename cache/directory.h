@@ -74,6 +74,8 @@ bool directory_forget(struct directory *d, struct stored *s);
  * references for the caller. */
 unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, struct stored **out,
                         unsigned max);
+/* Likewise those of a hash, whatever their slice and loaded or not, in no order. */
+unsigned directory_find_all(struct directory *d, uint64_t hash, struct stored **out, unsigned max);
 bool directory_has_unloaded(struct directory *d, uint64_t hash, uint32_t slice);
 enum directory_forgetting {
     FORGET_ALL,      /* whatever their slice */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "cache/disk.h"
+#include "cache/index_entry.h"
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
@@ -11,36 +12,6 @@
 #define BUCKETS_FIRST 1024
 #define SAMPLES       16
 #define EVICT_ROUNDS  64 /* victims looked for in one call */
-
-/* A fetch under way, and for whom: the values of the key's last known Vary. */
-struct pending {
-    struct object *object;
-    struct slice vary_key;
-};
-
-/* Sequences of invalidations. */
-struct purges {
-    uint64_t last; /* the key's: objects from before are not to be used */
-    /* One that may have been the key's, when it had no entry: what began to be fetched before it is
-     * not stored. What the disk has is, for the disk forgets by itself. */
-    uint64_t forgotten;
-};
-
-struct index_entry {
-    struct index_entry *next; /* in its bucket */
-    size_t position;          /* among the shard's entries */
-    bool is_candidate;        /* one of the shard's */
-    uint64_t hash;
-    struct slice text;
-    struct object **variants; /* newest first */
-    unsigned variant_count;
-    struct pending *pendings;
-    unsigned pending_count;
-    unsigned slices;       /* stored ones of this key, each in an entry of its own */
-    struct slice vary;     /* the newest variant's: tells fetches under way apart */
-    int64_t pass_until_ms; /* wall clock */
-    struct purges purges;
-};
 
 static struct slice copy_of(struct slice s)
 {
@@ -190,6 +161,7 @@ static void tidy_entry(struct index *ix, struct index_shard *s, struct index_ent
 
 static void drop_pending(struct index_entry *e, unsigned i)
 {
+    metric_add(METRIC_CACHE_PENDING, -1);
     object_drop(&e->pendings[i].object);
     free((char *)e->pendings[i].vary_key.p);
     memmove(e->pendings + i, e->pendings + i + 1, (--e->pending_count - i) * sizeof *e->pendings);
@@ -208,6 +180,7 @@ void index_free(struct index *ix)
         struct index_shard *s = &ix->shards[i];
         while (s->entry_count) {
             struct index_entry *e = s->entries[s->entry_count - 1];
+            metric_add(METRIC_CACHE_OBJECTS, -(int64_t)e->variant_count);
             while (e->variant_count) object_drop(&e->variants[--e->variant_count]);
             while (e->pending_count) drop_pending(e, e->pending_count - 1);
             remove_entry(ix, s, e);
@@ -321,6 +294,7 @@ static bool join_or_lead(struct index *ix, struct index_entry *e, const struct k
     }
     *pending = object_new(key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
     e->pendings = xrealloc(e->pendings, (e->pending_count + 1) * sizeof *e->pendings);
+    metric_add(METRIC_CACHE_PENDING, 1);
     e->pendings[e->pending_count++] = (struct pending){ object_hold(*pending), copy_of(vary_key) };
     return false;
 }
@@ -401,6 +375,17 @@ struct object *index_peek(struct index *ix, const struct key *key, const struct 
     return o;
 }
 
+unsigned index_variants(struct index *ix, const struct key *key, struct object **out, unsigned max)
+{
+    struct index_shard *s = shard_of(ix, key->hash);
+    unsigned n = 0;
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = find_entry(s, key);
+    for (; e && n < e->variant_count && n < max; n++) out[n] = object_hold(e->variants[n]);
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
 /* ---- changes ---- */
 
 /* What is taken out under a shard's lock is dropped after it: freeing takes time. */
@@ -422,6 +407,7 @@ static void take_variant(struct index *ix, struct index_entry *e, unsigned i,
     memmove(e->variants + i, e->variants + i + 1, (--e->variant_count - i) * sizeof *e->variants);
     removed->v = xrealloc(removed->v, (removed->n + 1) * sizeof *removed->v);
     removed->v[removed->n++] = o;
+    metric_add(METRIC_CACHE_OBJECTS, -1);
 }
 
 static void drop_removed(struct index *ix, struct removed *removed)
@@ -451,6 +437,7 @@ static void insert_variant(struct index *ix, struct index_entry *e, struct objec
     e->variants = xrealloc(e->variants, (e->variant_count + 1) * sizeof *e->variants);
     memmove(e->variants + 1, e->variants, e->variant_count++ * sizeof *e->variants);
     e->variants[0] = object_hold(o);
+    metric_add(METRIC_CACHE_OBJECTS, 1);
     if (object_state(o) == OBJECT_COMPLETE) nominate(shard_of(ix, e->hash), e);
     if (!slice_eq(e->vary, o->vary)) {
         free((char *)e->vary.p);

@@ -85,6 +85,8 @@ void index_lookup(struct index *ix, const struct key *key, const struct cache_po
  * there is none. */
 struct object *index_peek(struct index *ix, const struct key *key, const struct request *req,
                           struct arena *arena);
+/* All variants of a key, in any state, the newest first, at most max; references for the caller. */
+unsigned index_variants(struct index *ix, const struct key *key, struct object **out, unsigned max);
 
 /* Ends a fetch that LOOKUP_LEAD or LOOKUP_VALIDATE began, in one of three ways; each forgets
  * pending as such.

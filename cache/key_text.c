@@ -146,26 +146,6 @@ static struct slice lower_case(struct slice s, struct arena *a)
     return slice_of(text, s.n);
 }
 
-static int hex_digit(char c)
-{
-    const char *digits = "0123456789abcdef", *at = c ? strchr(digits, ascii_lower(c)) : NULL;
-    return at ? (int)(at - digits) : -1;
-}
-
-/* False where an escape is not whole. */
-static bool unescape(struct slice s, struct arena *a, struct slice *out)
-{
-    char *text = arena_alloc(a, s.n + 1), *at = text;
-    while (s.n) {
-        bool escape = s.p[0] == '%';
-        if (escape && (s.n < 3 || hex_digit(s.p[1]) < 0 || hex_digit(s.p[2]) < 0)) return false;
-        *at++ = escape ? (char)(hex_digit(s.p[1]) << 4 | hex_digit(s.p[2])) : s.p[0];
-        s = slice_skip(s, escape ? 3 : 1);
-    }
-    *out = slice_of(text, (size_t)(at - text));
-    return true;
-}
-
 static struct slice take_word(struct slice *rest)
 {
     struct slice word = slice_of(rest->p, slice_find(*rest, ' '));
@@ -202,8 +182,10 @@ static bool add_extra(struct writer *w, struct slice kind, struct slice word)
 {
     size_t equals = slice_find(word, '=');
     struct slice name, value = SLICE_NONE;
-    if (!unescape(slice_of(word.p, equals), w->arena, &name) || name.n == 0) return false;
-    if (equals < word.n && !unescape(slice_skip(word, equals + 1), w->arena, &value)) return false;
+    if (!value_percent_decode(slice_of(word.p, equals), w->arena, &name) || name.n == 0)
+        return false;
+    if (equals < word.n && !value_percent_decode(slice_skip(word, equals + 1), w->arena, &value))
+        return false;
     add(w, slice_of(kind.p, 1));
     add_part(w, name);
     add_part(w, value);
@@ -219,7 +201,7 @@ static bool add_rest(struct writer *w, struct slice rest)
             continue;
         }
         bool is_host = slice_eq(kind, SLICE("for")) && word.n && rest.n == 0;
-        if (!is_host || !unescape(word, w->arena, &host)) return false;
+        if (!is_host || !value_percent_decode(word, w->arena, &host)) return false;
         add(w, HOST_INFIX);
         add(w, host);
     }

@@ -1,93 +1,52 @@
 #include "edge/admin.h"
 
-#include <stdlib.h>
-
-#include "edge/answer.h"
+#include "edge/admin_cache.h"
+#include "edge/admin_object.h"
+#include "edge/admin_reply.h"
+#include "edge/base/error.h"
 #include "edge/base/metrics.h"
 #include "edge/node.h"
-#include "protocols/http/date.h"
 
-#define TEXT_TYPE    SLICE("text/plain; charset=utf-8")
 #define METRICS_TYPE SLICE("text/plain; version=0.0.4; charset=utf-8")
-
-static void add(struct exchange *x, struct response *r, enum field_id id, struct slice value)
-{
-    fields_add(&r->fields, &x->arena, id, value);
-}
-
-/* What every answer has; the rest of its fields may follow. */
-static struct response answer(struct exchange *x, int status, struct slice type)
-{
-    struct response r = { .status = status };
-    char *date = arena_alloc(&x->arena, HTTP_DATE_BYTES);
-    http_date_format(x->worker->wall_ms / 1000, date);
-    add(x, &r, FIELD_DATE, slice_of(date, HTTP_DATE_BYTES));
-    add(x, &r, FIELD_CONTENT_TYPE, type);
-    add(x, &r, FIELD_CACHE_CONTROL, SLICE("no-store"));
-    return r;
-}
-
-/* text must live as long as the exchange. */
-static void respond(struct exchange *x, struct response *r, struct slice text)
-{
-    r->length = (int64_t)text.n;
-    x->ops->respond(x, r, text_body(text, &x->arena));
-}
-
-static void send_text(struct exchange *x, int status, struct slice text)
-{
-    struct response r = answer(x, status, TEXT_TYPE);
-    respond(x, &r, text);
-}
-
-static void send_error(struct exchange *x, int error)
-{
-    struct response r = { 0 };
-    struct body *body = NULL;
-    answer_error(error, x->worker->wall_ms / 1000, &x->arena, &r, &body);
-    x->ops->respond(x, &r, body);
-}
 
 /* ---- what there is to ask for ---- */
 
 static void send_metrics(struct exchange *x)
 {
-    char *text = NULL;
-    size_t n = 0;
-    FILE *out = open_memstream(&text, &n);
-    if (out) metrics_print(out);
-    if (!out || fclose(out) != 0) {
-        free(text);
-        send_error(x, -E_NO_MEMORY);
+    struct admin_page page;
+    if (!admin_page_open(&page)) {
+        admin_send_error(x, -E_NO_MEMORY);
         return;
     }
-    struct slice copy = arena_copy(&x->arena, slice_of(text, n));
-    free(text);
-    struct response r = answer(x, 200, METRICS_TYPE);
-    respond(x, &r, copy);
+    metrics_print(page.out);
+    admin_page_send(x, &page, METRICS_TYPE);
 }
 
 static void send_health(struct exchange *x)
 {
     if (edge_of(x->worker)->node->stopping)
-        send_text(x, 503, SLICE("stopping\n"));
+        admin_send_text(x, 503, SLICE("stopping\n"));
     else
-        send_text(x, 200, SLICE("ok\n"));
+        admin_send_text(x, 200, SLICE("ok\n"));
 }
 
 /* A copy: a reload may take the configuration away while its text is being sent. */
 static void send_config(struct exchange *x)
 {
-    send_text(x, 200, arena_copy(&x->arena, edge_of(x->worker)->config->text));
+    admin_send_text(x, 200, arena_copy(&x->arena, edge_of(x->worker)->config->text));
 }
 
 static const struct resource {
     struct slice path;
     void (*send)(struct exchange *x);
+    void (*remove)(struct exchange *x); /* NULL: it cannot be */
 } resources[] = {
-    { SLICE("/metrics"), send_metrics },
-    { SLICE("/healthz"), send_health },
-    { SLICE("/config"), send_config },
+    { SLICE("/metrics"), send_metrics, NULL },
+    { SLICE("/healthz"), send_health, NULL },
+    { SLICE("/config"), send_config, NULL },
+    { SLICE("/cache"), admin_cache_stat, NULL },
+    { SLICE("/cache/objects"), admin_cache_list, NULL },
+    { SLICE("/cache/object"), admin_object_get, admin_object_remove },
 };
 
 static const struct resource *find_resource(struct slice path)
@@ -98,11 +57,15 @@ static const struct resource *find_resource(struct slice path)
     return NULL;
 }
 
-static void refuse_method(struct exchange *x)
+static void answer(struct exchange *x, const struct resource *resource)
 {
-    struct response r = answer(x, 405, TEXT_TYPE);
-    add(x, &r, FIELD_ALLOW, SLICE("GET, HEAD"));
-    respond(x, &r, SLICE("method not allowed\n"));
+    enum method method = x->request.method;
+    if (method == METHOD_GET || method == METHOD_HEAD)
+        resource->send(x);
+    else if (method == METHOD_DELETE && resource->remove)
+        resource->remove(x);
+    else
+        admin_refuse_method(x, resource->remove ? SLICE("GET, HEAD, DELETE") : SLICE("GET, HEAD"));
 }
 
 /* ---- the handler ---- */
@@ -110,19 +73,23 @@ static void refuse_method(struct exchange *x)
 static void begin(struct exchange *x)
 {
     const struct resource *resource = find_resource(target_path(x->request.target));
-    enum method method = x->request.method;
-    if (!resource)
-        send_text(x, 404, SLICE("not found\n"));
-    else if (method != METHOD_GET && method != METHOD_HEAD)
-        refuse_method(x);
+    x->edge = NULL;
+    if (resource)
+        answer(x, resource);
     else
-        resource->send(x);
+        admin_send_text(x, 404, SLICE("not found\n"));
 }
 
-/* Everything an answer took is in the exchange's arena. */
+static void reject(struct exchange *x, int error)
+{
+    x->edge = NULL;
+    admin_send_error(x, error);
+}
+
+/* Everything an answer took is in the exchange's arena, but for what is on its way to it. */
 static void end(struct exchange *x)
 {
-    (void)x;
+    if (x->edge) admin_object_end(x);
 }
 
-const struct exchange_handler admin_handler = { begin, send_error, end };
+const struct exchange_handler admin_handler = { begin, reject, end };

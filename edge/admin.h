@@ -1,8 +1,15 @@
 /* admin: what the administrative listener answers, an exchange handler like the sites' own.
  *
  * GET /metrics (Prometheus text 0.0.4), /healthz ("ok", or 503 "stopping" while the node drains),
- * /config (the running configuration, byte for byte). Everything else 404, another method 405 with
- * Allow. Runs on the workers like everything. */
+ * /config (the running configuration, byte for byte), and what is in the cache, as JSON:
+ *
+ *     GET    /cache                                  figures of both tiers (admin_cache)
+ *     GET    /cache/objects?limit=&cursor=&prefix=   a list, a page at a time (admin_cache)
+ *     GET    /cache/object?key=                      all there is of one key (admin_object)
+ *     DELETE /cache/object?key=                      and that it goes
+ *
+ * Everything else 404, another method 405 with Allow, wrong parameters 400 and a sentence. Runs on
+ * the workers like everything. */
 #ifndef VERGE_EDGE_ADMIN_H
 #define VERGE_EDGE_ADMIN_H
 

@@ -196,3 +196,24 @@ int value_quality(struct slice s)
     }
     return v <= 1000 ? v : -1;
 }
+
+static int hex_digit(char c)
+{
+    static const char digits[] = "0123456789abcdef";
+    const char *at = c ? strchr(digits, ascii_lower(c)) : NULL;
+    return at ? (int)(at - digits) : -1;
+}
+
+bool value_percent_decode(struct slice s, struct arena *a, struct slice *out)
+{
+    char *text = arena_alloc(a, s.n + 1), *at = text;
+    while (s.n) {
+        bool escape = s.p[0] == '%';
+        if (escape && (s.n < 3 || hex_digit(s.p[1]) < 0 || hex_digit(s.p[2]) < 0)) return false;
+        *at++ = escape ? (char)(hex_digit(s.p[1]) << 4 | hex_digit(s.p[2])) : s.p[0];
+        s = slice_skip(s, escape ? 3 : 1);
+    }
+    *at = 0;
+    *out = slice_of(text, (size_t)(at - text));
+    return true;
+}

@@ -7,7 +7,7 @@
 #ifndef VERGE_PROTOCOLS_HTTP_VALUE_H
 #define VERGE_PROTOCOLS_HTTP_VALUE_H
 
-#include "edge/base/slice.h"
+#include "edge/base/arena.h"
 
 enum char_class {
     CHAR_TOKEN = 1, /* tchar */
@@ -60,6 +60,9 @@ bool value_parse_parameter(struct slice member, struct slice *name, struct slice
 /* delta-seconds (RFC 9111 section 1.2.2): what is larger than 2^31 is 2^31; -1 where it is not all
  * digits. */
 int64_t value_delta_seconds(struct slice s);
+/* Percent-escapes decoded (RFC 3986 section 2.1), with a NUL behind the result; false where one is
+ * not whole. */
+bool value_percent_decode(struct slice s, struct arena *a, struct slice *out);
 /* Digits only, no sign, no overflow (a Content-Length); -1 otherwise. */
 int64_t value_int64(struct slice s);
 /* qvalue (RFC 9110 section 12.4.2) in thousandths; -1 where it is malformed. */

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include "cache/index.h"
+#include "cache/index_walk.h"
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
 
@@ -33,7 +34,8 @@ static int close_index(void **state)
     (void)state;
     index_free(&ix);
     arena_free(&arena);
-    bool clean = ix.budget.used_bytes == 0 && metric_sum(METRIC_OBJECTS_LIVE) == 0;
+    bool clean = ix.budget.used_bytes == 0 && metric_sum(METRIC_OBJECTS_LIVE) == 0 &&
+                 metric_sum(METRIC_CACHE_OBJECTS) == 0 && metric_sum(METRIC_CACHE_PENDING) == 0;
     if (!clean) print_error("%zu bytes are left\n", (size_t)ix.budget.used_bytes);
     return clean ? 0 : -1;
 }
@@ -700,6 +702,102 @@ static void test_a_large_newcomer_goes_when_it_is_whole(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, open_index, close_index)
 
+/* ---- walking ---- */
+
+#define WALKED 75000 /* so many that tables grow */
+
+static void put_numbered(unsigned n)
+{
+    struct key key = numbered(n);
+    struct request r = request(NULL, NULL);
+    struct lookup_result out;
+    index_lookup(&ix, &key, &policy, &r, now_ms, &arena, &out);
+    assert_true(store(&out.pending, &fresh, NULL, 10));
+}
+
+/* Counts each object that the rest of a walk comes by; returns how many that were. */
+static unsigned walk(struct index_place *place, unsigned seen[WALKED], unsigned max)
+{
+    struct object *o;
+    unsigned n = 0;
+    while (n < max && index_walk(&ix, place, &o)) {
+        unsigned number;
+        if (!o) continue;
+        assert_int_equal(sscanf(arena_copy(&arena, o->key.text).p, "key %u", &number), 1);
+        seen[number]++;
+        n++;
+        object_drop(&o);
+    }
+    return n;
+}
+
+static void test_a_walk_sees_each_object_once(void **state)
+{
+    (void)state;
+    static unsigned seen[WALKED];
+    memset(seen, 0, sizeof seen);
+    struct index_place place = { 0 };
+    for (unsigned i = 0; i < 1000; i++) put_numbered(i);
+    assert_int_equal(walk(&place, seen, UINT32_MAX), 1000);
+    for (unsigned i = 0; i < 1000; i++) assert_int_equal(seen[i], 1);
+    struct object *o;
+    assert_false(index_walk(&ix, &place, &o));
+    assert_null(o);
+}
+
+static void test_a_walk_misses_nothing_while_tables_grow(void **state)
+{
+    (void)state;
+    static unsigned seen[WALKED];
+    memset(seen, 0, sizeof seen);
+    struct index_place place = { 0 };
+    for (unsigned i = 0; i < 500; i++) put_numbered(i);
+    assert_int_equal(walk(&place, seen, 250), 250);
+    for (unsigned i = 500; i < WALKED; i++) put_numbered(i);
+    walk(&place, seen, UINT32_MAX);
+    for (unsigned i = 0; i < 500; i++) assert_true(seen[i] >= 1);
+}
+
+static void test_a_walk_and_a_key_show_all_variants(void **state)
+{
+    (void)state;
+    struct index_place place = { 0 };
+    struct object *o, *found[VARIANTS_MAX];
+    unsigned n = 0;
+    fetch("a", &fresh, "one");
+    fetch("a", &fresh, "two");
+    while (index_walk(&ix, &place, &o)) {
+        n += o != NULL;
+        object_drop(&o);
+    }
+    assert_int_equal(n, 2);
+    struct key key = key_of("a"), other = key_of("b");
+    assert_int_equal(index_variants(&ix, &key, found, 1), 1);
+    object_drop(&found[0]);
+    assert_int_equal(index_variants(&ix, &key, found, VARIANTS_MAX), 2);
+    object_drop(&found[0]);
+    object_drop(&found[1]);
+    assert_int_equal(index_variants(&ix, &other, found, VARIANTS_MAX), 0);
+    place = (struct index_place){ .shard = 3, .bucket = SIZE_MAX, .item = UINT32_MAX };
+    assert_true(index_walk(&ix, &place, &o) && !o && place.shard == 4);
+}
+
+static void test_what_there_is_is_counted(void **state)
+{
+    (void)state;
+    fetch("a", &fresh, "one");
+    fetch("a", &fresh, "two");
+    struct lookup_result lead = look("b", NULL, NULL);
+    assert_int_equal(metric_sum(METRIC_CACHE_OBJECTS), 2);
+    assert_int_equal(metric_sum(METRIC_CACHE_PENDING), 1);
+    index_release(&ix, lead.pending, 0);
+    forget(&lead);
+    struct key key = key_of("a");
+    index_invalidate(&ix, &key);
+    assert_int_equal(metric_sum(METRIC_CACHE_OBJECTS), 0);
+    assert_int_equal(metric_sum(METRIC_CACHE_PENDING), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -734,6 +832,10 @@ int main(void)
         TEST(test_what_fills_is_not_evicted),
         TEST(test_a_large_newcomer_goes_first),
         TEST(test_a_large_newcomer_goes_when_it_is_whole),
+        TEST(test_a_walk_sees_each_object_once),
+        TEST(test_a_walk_misses_nothing_while_tables_grow),
+        TEST(test_a_walk_and_a_key_show_all_variants),
+        TEST(test_what_there_is_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

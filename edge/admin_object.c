@@ -1,0 +1,268 @@
+#include "edge/admin_object.h"
+
+#include <inttypes.h>
+
+#include "cache/disk_read.h"
+#include "cache/key_text.h"
+#include "cache/record.h"
+#include "edge/admin_reply.h"
+#include "edge/admin_row.h"
+#include "edge/base/error.h"
+#include "edge/node.h"
+#include "edge/query.h"
+
+#define VARIANTS_MAX   64
+#define HEADS_MAX      32 /* read from the disk for one request */
+#define PAGE_BYTES_MAX (512u << 10)
+
+/* In its exchange's arena; what is in flight holds the exchange's scope. */
+struct inquiry {
+    struct exchange *x;
+    struct index *index;
+    struct key key;
+    bool removes, ended;
+    bool naming; /* the head that is read tells the key */
+
+    struct admin_page page;
+    unsigned rows;
+    bool more;
+    struct stored *found[HEADS_MAX]; /* references, from next on */
+    unsigned count, next;
+    struct disk_read read;
+
+    struct disk_wait settling;
+    unsigned removed;
+};
+
+static const struct slice nothing = SLICE("nothing is stored under that key\n");
+
+/* ---- removing ---- */
+
+static void send_removed(struct inquiry *q)
+{
+    struct disk *disk = q->index->disk;
+    bool lasting = !disk || atomic_load(&disk->up);
+    struct slice text = arena_printf(&q->x->arena, "{\"removed\":%u,\"lasting\":%s}\n", q->removed,
+                                     lasting ? "true" : "false");
+    admin_send_json(q->x, text);
+}
+
+static void on_settled(struct note *n)
+{
+    struct inquiry *q = container_of(n, struct inquiry, settling.note);
+    struct scope *scope = &q->x->scope;
+    if (!q->ended) send_removed(q);
+    scope_leave(scope);
+}
+
+static void remove_key(struct inquiry *q)
+{
+    struct disk *disk = q->index->disk;
+    q->removed = index_invalidate(q->index, &q->key);
+    q->settling.note.run = on_settled;
+    if (q->removed == 0)
+        admin_send_text(q->x, 404, nothing);
+    else if (!disk || disk_is_settled(disk, &q->settling, q->x->worker))
+        send_removed(q);
+    else
+        scope_enter(&q->x->scope);
+}
+
+/* ---- getting ---- */
+
+static bool has_room(struct inquiry *q)
+{
+    if (admin_page_bytes(&q->page) >= PAGE_BYTES_MAX) q->more = true;
+    return !q->more;
+}
+
+static void begin_row(struct inquiry *q)
+{
+    fputs(q->rows++ ? ",\n" : "{\"objects\":[\n", q->page.out);
+}
+
+static void put_variants(struct inquiry *q)
+{
+    struct object *v[VARIANTS_MAX];
+    unsigned n = index_variants(q->index, &q->key, v, VARIANTS_MAX);
+    q->more = n == VARIANTS_MAX;
+    for (unsigned i = 0; i < n; i++) {
+        if (has_room(q)) {
+            begin_row(q);
+            admin_row_object(q->page.out, v[i], q->x->worker->wall_ms, true, &q->x->arena);
+        }
+        object_drop(&v[i]);
+    }
+}
+
+/* What an object in memory stands for has been shown by it. */
+static void find_stored(struct inquiry *q)
+{
+    struct disk *disk = q->index->disk;
+    struct stored *all[HEADS_MAX];
+    if (!disk) return;
+    unsigned n = directory_find_all(&disk->directory, disk_hash(disk, &q->key), all, HEADS_MAX);
+    if (n == HEADS_MAX) q->more = true;
+    q->count = q->next = 0;
+    for (unsigned i = 0; i < n; i++) {
+        if (atomic_load(&all[i]->flags) & STORED_LOADED)
+            stored_drop(&disk->directory, &all[i]);
+        else
+            q->found[q->count++] = all[i];
+    }
+}
+
+static void finish(struct inquiry *q)
+{
+    if (q->rows == 0) {
+        admin_page_drop(&q->page);
+        admin_send_text(q->x, 404, nothing);
+        return;
+    }
+    fprintf(q->page.out, "\n],\"more\":%s}\n", q->more ? "true" : "false");
+    admin_page_send(q->x, &q->page, ADMIN_JSON);
+}
+
+static void on_head(struct disk_read *read, struct block *block);
+
+/* The next head, or the end. */
+static void go_on(struct inquiry *q)
+{
+    if (q->next < q->count)
+        disk_read_start(&q->read, q->index->disk, q->found[q->next], STORED_HEAD, &q->x->scope,
+                        on_head);
+    else
+        finish(q);
+}
+
+static void get_key(struct inquiry *q)
+{
+    if (!admin_page_open(&q->page)) {
+        admin_send_error(q->x, -E_NO_MEMORY);
+        return;
+    }
+    put_variants(q);
+    find_stored(q);
+    go_on(q);
+}
+
+static void act(struct inquiry *q)
+{
+    if (q->removes)
+        remove_key(q);
+    else
+        get_key(q);
+}
+
+/* ---- a head from the disk ---- */
+
+static bool read_head(struct inquiry *q, const struct block *block, struct record *r)
+{
+    const struct disk_value *v = &q->read.value;
+    struct slice head = slice_of(block->data + sizeof *v + v->body_bytes, v->head_bytes);
+    return record_read(head, &q->x->arena, r);
+}
+
+static void name_key(struct inquiry *q, const struct stored *s, const struct record *r)
+{
+    q->naming = false;
+    q->key.text = arena_copy(&q->x->arena, r->key);
+    q->key.hash = key_hash(q->key.text);
+    q->key.slice = s->slice;
+}
+
+static void put_stored(struct inquiry *q, const struct stored *s, const struct record *r)
+{
+    if (!slice_eq(r->key, q->key.text) || !has_room(q)) return;
+    begin_row(q);
+    admin_row_record(q->page.out, s, r, q->x->worker->wall_ms, &q->x->arena);
+}
+
+/* Nobody waits for an answer any more. */
+static void give_up(struct inquiry *q)
+{
+    while (q->next < q->count)
+        stored_drop(&q->index->disk->directory, &q->found[q->next++]);
+    admin_page_drop(&q->page);
+}
+
+static void on_head(struct disk_read *read, struct block *block)
+{
+    struct inquiry *q = container_of(read, struct inquiry, read);
+    struct stored *s = q->found[q->next++];
+    struct record r;
+    bool known = block && !q->ended && read_head(q, block, &r);
+    bool naming = q->naming;
+    if (known && naming) name_key(q, s, &r);
+    if (known && !naming) put_stored(q, s, &r);
+    if (block) block_release(block);
+    stored_drop(&q->index->disk->directory, &s);
+    if (q->ended)
+        give_up(q);
+    else if (naming && !known)
+        admin_send_text(q->x, 404, nothing);
+    else if (naming)
+        act(q);
+    else
+        go_on(q);
+}
+
+/* ---- which key ---- */
+
+static bool read_hash(struct slice text, uint64_t *hash)
+{
+    int n = 0;
+    if (text.n != sizeof ADMIN_DISK_PREFIX - 1 + 16) return false;
+    sscanf(text.p, ADMIN_DISK_PREFIX "%16" SCNx64 "%n", hash, &n);
+    return (size_t)n == text.n;
+}
+
+/* By any of those with that hash: but for one in 2^64, they are of one key. */
+static void ask_disk(struct inquiry *q, uint64_t hash)
+{
+    struct disk *disk = q->index->disk;
+    q->naming = true;
+    q->count = disk ? directory_find_all(&disk->directory, hash, q->found, 1) : 0;
+    if (q->count)
+        go_on(q);
+    else
+        admin_send_text(q->x, 404, nothing);
+}
+
+static void begin(struct exchange *x, bool removes)
+{
+    struct inquiry *q = arena_new(&x->arena, struct inquiry);
+    struct query_param key = { .name = SLICE("key") };
+    const char *wrong = query_read(target_query(x->request.target), &key, 1, &x->arena);
+    uint64_t hash;
+    q->x = x;
+    q->index = &edge_of(x->worker)->node->index;
+    q->removes = removes;
+    x->edge = q;
+    if (wrong)
+        admin_refuse(x, wrong);
+    else if (!key.value.p)
+        admin_refuse(x, "key is missing");
+    else if (read_hash(key.value, &hash))
+        ask_disk(q, hash);
+    else if (key_from_readable(key.value, &x->arena, &q->key))
+        act(q);
+    else
+        admin_refuse(x, "key is not of the form http://host/path?query, as objects are listed");
+}
+
+void admin_object_get(struct exchange *x)
+{
+    begin(x, false);
+}
+
+void admin_object_remove(struct exchange *x)
+{
+    begin(x, true);
+}
+
+void admin_object_end(struct exchange *x)
+{
+    struct inquiry *q = x->edge;
+    q->ended = true;
+}
