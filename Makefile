@@ -72,7 +72,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-clients soak fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-clients soak crash fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -171,6 +171,9 @@ test-clients: $(verge) packages-clients build/tools/curl build/tools/h2load  ## 
 
 soak: $(verge) build/origin build/tools/curl build/tools/h2load  ## load with reloads, large bodies, slow clients
 	@tests/soak $(ARGS)
+
+crash: $(verge) packages-test  ## kill it while it writes its disk, hundreds of times, and look at what it serves then
+	@tests/crash $(ARGS)
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
 	@tools/run-tests --build '$(BUILD)' fuzz
