@@ -48,6 +48,7 @@ void disk_batch_reset(struct disk *d, struct disk_batch *b)
     b->write_count = b->placed_count = b->moved_count = b->dropped_count = 0;
     b->recorded_count = 0;
     b->put_bytes = b->moved_bytes = 0;
+    b->sparing = false;
 }
 
 void disk_batch_free(struct disk_batch *b)
@@ -109,7 +110,7 @@ static int judge(struct disk *d, struct disk_batch *b, struct stored *s, uint32_
                  const struct disk_log_oldest *old)
 {
     struct disk_value v;
-    bool full = b->moved_bytes >= 2 * d->batch_bytes;
+    bool full = b->sparing || b->moved_bytes >= 2 * d->batch_bytes;
     switch (stored_judge(&d->directory, s, chunk, old->page, full)) {
     case FATE_GONE: return 0;
     case FATE_KEPT:
@@ -140,7 +141,18 @@ static int give_up_oldest(struct disk *d, struct disk_batch *b)
     return rc ? rc : disk_log_remove_oldest(&d->log);
 }
 
-int disk_batch_make_room(struct disk *d, struct disk_batch *b, uint64_t bytes)
+int disk_batch_give_up(struct disk *d, struct disk_batch *b, uint64_t bytes)
+{
+    if (bytes > d->batch_bytes) bytes = d->batch_bytes;
+    uint64_t least = d->log.used_bytes > bytes ? d->log.used_bytes - bytes : 0;
+    int rc = 0;
+    b->sparing = true;
+    while (!rc && d->log.used_bytes > least && !disk_batch_is_full(d, b)) rc = give_up_oldest(d, b);
+    return rc;
+}
+
+/* Gives up oldest values until the log has room for that much. */
+static int make_room(struct disk *d, struct disk_batch *b, uint64_t bytes)
 {
     int rc = 0;
     while (!rc && d->log.used_bytes + bytes > d->log.limit_bytes) rc = give_up_oldest(d, b);
@@ -166,7 +178,7 @@ static int put_value(struct disk *d, struct disk_batch *b, struct disk_write *w,
     size_t size = sizeof(struct disk_value) + body_bytes + head_bytes;
     struct disk_placed placed = { w, chunk, 0, (uint32_t)size, with_head };
     char *at;
-    int rc = disk_batch_make_room(d, b, disk_log_cost(size));
+    int rc = make_room(d, b, disk_log_cost(size));
     if (!rc) rc = disk_log_append(&d->log, size, &at, &placed.page);
     if (rc) return rc;
     struct disk_value v = { .magic = DISK_MAGIC,

@@ -32,6 +32,7 @@ struct disk_batch {
     size_t dropped_count, dropped_capacity;
     size_t recorded_count;
     uint64_t put_bytes, moved_bytes; /* of the log */
+    bool sparing;                    /* nothing is appended again but what is pinned */
     char *buffer;                    /* DISK_VALUE_BYTES, for what is moved */
 };
 
@@ -42,8 +43,8 @@ void disk_batch_free(struct disk_batch *b);
  * transaction is open. more: it has not put all there is. 0, or an error of the log: nothing of the
  * batch is to be committed then. */
 int disk_batch_put(struct disk *d, struct disk_batch *b, struct disk_write *w, bool *more);
-/* Gives up oldest values until the log has room for that much. */
-int disk_batch_make_room(struct disk *d, struct disk_batch *b, uint64_t bytes);
+/* Gives up that much of the oldest values, at most a batch, and keeps only what is pinned. */
+int disk_batch_give_up(struct disk *d, struct disk_batch *b, uint64_t bytes);
 bool disk_batch_is_full(const struct disk *d, const struct disk_batch *b);
 
 /* The log is committed: the directory learns it, and objects that are whole are attached to their

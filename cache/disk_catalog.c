@@ -1,11 +1,14 @@
 #include "cache/disk_catalog.h"
 
+#include <fcntl.h>
 #include <lmdb.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cache/directory.h"
 #include "edge/base/mem.h"
+
+#define RESERVED_BYTES (16u << 20)
 
 static int open_database(struct disk_catalog *c)
 {
@@ -17,6 +20,16 @@ static int open_database(struct disk_catalog *c)
     return rc;
 }
 
+/* On a file system that somebody else has filled, objects can still be given up for others as long
+ * as that can be recorded. Where the file system cannot do this, it is done without. */
+static void reserve(struct disk_catalog *c, uint64_t size_bytes)
+{
+    int fd;
+    uint64_t quarter = size_bytes / 4;
+    off_t bytes = (off_t)(quarter < RESERVED_BYTES ? quarter : RESERVED_BYTES);
+    if (mdb_env_get_fd(c->env, &fd) == 0) fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, bytes);
+}
+
 int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_bytes)
 {
     *c = (struct disk_catalog){ 0 };
@@ -25,7 +38,10 @@ int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_by
     if (!rc)
         rc = mdb_env_open(c->env, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOTLS | MDB_NOLOCK, 0600);
     if (!rc) rc = open_database(c);
-    if (rc) disk_catalog_close(c);
+    if (rc)
+        disk_catalog_close(c);
+    else
+        reserve(c, size_bytes);
     return rc;
 }
 

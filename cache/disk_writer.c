@@ -18,6 +18,7 @@
 #define LINGER_MS    5 /* so that small objects share a commit */
 #define RETRY_MS     1000
 #define RETRY_MAX_MS 30000
+#define GROW_MS      60000
 #define SQUEEZES_MAX 32
 #define DAMAGES_MAX  3    /* stores abandoned in one process: each keeps its file and map open */
 #define PAGE_DAMAGED (-1) /* beside LMDB's and errno's: a page of the map could not be read */
@@ -27,8 +28,11 @@ struct writer {
     struct disk_batch batch;
     bool open;
     bool failing;
+    bool is_tried_out; /* since it failed */
     int64_t retry_at_ms, retry_ms;
     unsigned damages, squeezes;
+    uint64_t limit_bytes; /* of the log, where the file system has room for it */
+    int64_t grow_at_ms;   /* towards it */
     uint64_t *forgetting; /* taken from the disk, not yet out of the catalog */
     size_t forgetting_count, forgetting_capacity;
     uint64_t forgetting_upto; /* settled once they are */
@@ -109,13 +113,19 @@ static int write_records(struct writer *wr)
 
 static void settle(struct writer *wr);
 
-/* After a failure nothing is queued: a value that is nobody's tells whether the disk takes any. */
-static int try_out(struct disk *d, struct disk_batch *b)
+/* After a failure nothing is queued. First what is too much goes, a batch at a time and nothing
+ * appended again: pages can only be used two commits later. Then a value that is nobody's tells
+ * whether the disk takes any. */
+static int try_out(struct writer *wr)
 {
+    struct disk *d = wr->disk;
+    uint64_t used = d->log.used_bytes, excess = used + d->batch_bytes;
     char *at;
     uint32_t page;
-    int rc = disk_batch_make_room(d, b, disk_log_cost(DISK_VALUE_BYTES));
-    if (!rc) rc = disk_log_append(&d->log, DISK_VALUE_BYTES, &at, &page);
+    excess = excess > d->log.limit_bytes ? excess - d->log.limit_bytes : 0;
+    wr->is_tried_out = excess == 0;
+    if (excess) return disk_batch_give_up(d, &wr->batch, excess);
+    int rc = disk_log_append(&d->log, DISK_VALUE_BYTES, &at, &page);
     if (!rc) memset(at, 0, DISK_VALUE_BYTES);
     return rc;
 }
@@ -127,7 +137,7 @@ static int write_log(struct writer *wr)
     if (rc) return rc;
     if (d->log.used_bytes + d->batch_bytes > d->log.limit_bytes)
         disk_log_prefetch(&d->log, d->batch_bytes);
-    if (wr->failing) rc = try_out(d, &wr->batch);
+    if (wr->failing) rc = try_out(wr);
     if (!rc) rc = collect(d, &wr->batch);
     if (!rc) rc = remove_records(wr);
     if (rc) {
@@ -229,6 +239,33 @@ static void give_up_queue(struct writer *wr)
     pthread_mutex_unlock(&d->lock);
 }
 
+static void set_limit(struct disk *d, uint64_t bytes)
+{
+    d->log.limit_bytes = bytes;
+    atomic_store(&d->limit_bytes, bytes);
+}
+
+/* A file system that somebody else fills: from now on the log makes do with what it has, and asks
+ * for more from time to time. LMDB calls a write that was cut short EIO. */
+static void make_do(struct writer *wr, int rc)
+{
+    struct disk *d = wr->disk;
+    uint64_t slack = 4 * d->batch_bytes;
+    if (!wr->open || (rc != ENOSPC && rc != EIO && rc != EDQUOT)) return;
+    if (d->log.used_bytes < 2 * slack || d->log.used_bytes - slack > d->log.limit_bytes) return;
+    set_limit(d, d->log.used_bytes - slack);
+    wr->grow_at_ms = now_ms() + GROW_MS;
+}
+
+static void grow(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    uint64_t limit = d->log.limit_bytes + wr->limit_bytes / 16;
+    if (d->log.limit_bytes >= wr->limit_bytes || now_ms() < wr->grow_at_ms) return;
+    set_limit(d, limit < wr->limit_bytes ? limit : wr->limit_bytes);
+    wr->grow_at_ms = now_ms() + GROW_MS;
+}
+
 static void fail(struct writer *wr, int rc)
 {
     struct disk *d = wr->disk;
@@ -244,6 +281,7 @@ static void fail(struct writer *wr, int rc)
     if (atomic_exchange(&d->up, false)) metric_add(METRIC_DISK_UP, -1);
     disk_batch_undo(d, &wr->batch, true);
     give_up_queue(wr);
+    make_do(wr, rc);
 }
 
 static void recover(struct writer *wr)
@@ -281,8 +319,8 @@ static void squeeze(struct writer *wr)
     wr->squeezes++;
     disk_batch_undo(d, &wr->batch, false);
     for (size_t i = 0; i < wr->batch.write_count; i++) disk_requeue(d, wr->batch.writes[i]);
-    d->log.limit_bytes -= d->log.limit_bytes / 32;
-    atomic_store(&d->limit_bytes, d->log.limit_bytes);
+    set_limit(d, d->log.limit_bytes - d->log.limit_bytes / 32);
+    wr->limit_bytes = d->log.limit_bytes;
 }
 
 /* What was given up by a batch that failed is not in the directory any more, so nobody would forget
@@ -306,6 +344,7 @@ static void reopen(struct writer *wr)
         return;
     }
     wr->open = true;
+    wr->limit_bytes = wr->disk->log.limit_bytes;
     wr->squeezes = 0;
     wr->forgetting_count = 0;
     recover(wr);
@@ -333,6 +372,7 @@ static void turn(struct writer *wr)
         return;
     }
     take_forgotten(wr);
+    grow(wr);
     int rc = guarded_batch(wr);
     bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);
     if (rc) keep_dropped(wr);
@@ -340,6 +380,8 @@ static void turn(struct writer *wr)
         squeeze(wr);
     else if (rc)
         fail(wr, rc);
+    else if (wr->failing && !wr->is_tried_out)
+        wr->retry_at_ms = now_ms() + LINGER_MS;
     else
         recover(wr);
     if (damaged) abandon(wr);
@@ -398,6 +440,7 @@ void disk_writer_start(struct disk *d, uint64_t *highest_purge_seq)
     disk_batch_init(&wr->batch);
     int rc = disk_store_open(d, true, highest_purge_seq);
     wr->open = rc == 0;
+    wr->limit_bytes = d->log.limit_bytes;
     if (rc)
         fail(wr, rc);
     else

@@ -3,8 +3,8 @@
  * The list comes a page at a time: the objects in memory, then those that only the disk has, each
  * page from where the one before ended. A page costs bounded work and memory, so it may be short,
  * or even empty, before the end: that is where there is no cursor any more. What changes while it
- * is listed may be missing, or twice. Of what only the disk has, key and head are on the disk and not
- * read; with a prefix it is not listed. */
+ * is listed may be missing, or twice. Of what only the disk has, key and head are on the disk and
+ * not read; with a prefix it is not listed. */
 #ifndef VERGE_EDGE_ADMIN_CACHE_H
 #define VERGE_EDGE_ADMIN_CACHE_H
 

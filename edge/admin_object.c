@@ -181,8 +181,7 @@ static void put_stored(struct inquiry *q, const struct stored *s, const struct r
 /* Nobody waits for an answer any more. */
 static void give_up(struct inquiry *q)
 {
-    while (q->next < q->count)
-        stored_drop(&q->index->disk->directory, &q->found[q->next++]);
+    while (q->next < q->count) stored_drop(&q->index->disk->directory, &q->found[q->next++]);
     admin_page_drop(&q->page);
 }
 

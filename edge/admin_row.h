@@ -3,8 +3,8 @@
  * Members: key (key_readable); slice (its number, where it is one); tier (memory, disk or both:
  * where the bytes of the body are); state; status; size (bytes of the body, so far); age, ttl,
  * lifetime, stale_while_revalidate, stale_if_error (seconds); hits (since it is in memory); tags
- * (how many); variant (vary_readable). In full: vary, and fields as pairs of name and value. What is
- * not known is not there. */
+ * (how many); variant (vary_readable). In full: vary, and fields as pairs of name and value. What
+ * is not known is not there. */
 #ifndef VERGE_EDGE_ADMIN_ROW_H
 #define VERGE_EDGE_ADMIN_ROW_H
 

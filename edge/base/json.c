@@ -73,7 +73,8 @@ static bool take_value(struct slice *s, struct slice *value)
     size_t n = value_bytes(*s);
     *value = slice_of(s->p, n);
     *s = slice_skip(*s, n);
-    while (value->n && slice_eq(skip_space(slice_skip(*value, value->n - 1)), SLICE(""))) value->n--;
+    while (value->n && slice_eq(skip_space(slice_skip(*value, value->n - 1)), SLICE("")))
+        value->n--;
     return value->n > 0;
 }
 

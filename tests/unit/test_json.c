@@ -56,7 +56,8 @@ static void test_what_is_no_string(void **state)
 static void test_members(void **state)
 {
     (void)state;
-    struct slice object = SLICE(" { \"a\" : 1 ,\n\"b\":{\"a\":[2,\"}\"]}, \"c\":\"x,\\\"y\" ,\"d\":null}");
+    struct slice object =
+        SLICE(" { \"a\" : 1 ,\n\"b\":{\"a\":[2,\"}\"]}, \"c\":\"x,\\\"y\" ,\"d\":null}");
     struct slice value;
     assert_true(json_member(object, "a", &value));
     assert_int_equal(json_integer(value, -1), 1);
@@ -88,8 +89,10 @@ static void test_elements(void **state)
 static void test_what_is_no_document(void **state)
 {
     (void)state;
-    static const char *const wrong[] = { "", "{", "{}", "[]", "{\"a", "{\"a\"", "{\"a\":", "{\"a\":}",
-                                         "{\"a\":[", "{\"a\":\"", "{a:1}", "null", "{\"b\":1 \"a\":2}" };
+    static const char *const wrong[] = {
+        "",         "{",        "{}",        "[]",    "{\"a", "{\"a\"",           "{\"a\":",
+        "{\"a\":}", "{\"a\":[", "{\"a\":\"", "{a:1}", "null", "{\"b\":1 \"a\":2}"
+    };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         struct slice value, array = slice_str(wrong[i]);
         if (json_member(slice_str(wrong[i]), "a", &value)) fail_msg("%s", wrong[i]);
