@@ -166,11 +166,12 @@ void node_join(struct node *n)
 
 void node_free(struct node *n)
 {
+    node_join(n);
+    if (n->disk) disk_stop(n->disk); /* its writer may be ringing at a worker that has ended */
     for (unsigned i = 0; i < n->edge_count; i++) {
         worker_join(&n->edges[i].worker);
         quic_worker_free(&n->edges[i].quic);
     }
-    if (n->disk) disk_stop(n->disk);
     index_free(&n->index);
     disk_free(&n->disk);
     client_limits_free(&n->clients);
