@@ -6,13 +6,12 @@
 #include "edge/admit.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
-#include "edge/base/metrics.h"
 #include "edge/deliver.h"
-#include "edge/forward.h"
 #include "edge/mended.h"
 #include "edge/miss.h"
 #include "edge/node.h"
 #include "edge/ranged.h"
+#include "edge/tally.h"
 #include "edge/upload.h"
 
 /* Of one request: as a joiner it may be left with nothing, or with another variant. */
@@ -526,18 +525,10 @@ static void key_forwarded_host(struct serve *s)
     s->key.hash = key_hash(s->key.text);
 }
 
-static unsigned metric_protocol(enum http_version version)
-{
-    return version == HTTP_1_0   ? METRIC_HTTP_1_0
-           : version == HTTP_1_1 ? METRIC_HTTP_1_1
-           : version == HTTP_2   ? METRIC_HTTP_2
-                                 : METRIC_HTTP_3;
-}
-
 static void begin(struct exchange *x)
 {
     struct serve *s = open_serve(x);
-    metric_add_by(METRIC_REQUESTS, metric_protocol(x->request.version), 1);
+    tally_begin(x);
     struct admitted admitted;
     int rc = admit_request(s->config, x, &admitted);
     s->route = admitted.route;
@@ -559,39 +550,13 @@ static void reject(struct exchange *x, int error)
     answer_with_error(open_serve(x), error);
 }
 
-static void count(const struct serve *s)
-{
-    const struct exchange *x = s->x;
-    int64_t now_us = x->worker->now_us;
-    metric_add_by(METRIC_VERDICTS, s->verdict, 1);
-    metric_add_by(METRIC_RESPONSES, x->status / 100, 1);
-    if (x->error) metric_add_by(METRIC_ERRORS, -x->error, 1);
-    metric_observe_us(METRIC_REQUEST_DURATION, (uint64_t)(now_us - x->began_us));
-    if (x->first_byte_us)
-        metric_observe_us(METRIC_FIRST_BYTE, (uint64_t)(x->first_byte_us - x->began_us));
-}
-
-static void write_log(const struct serve *s)
-{
-    if (!s->edge->access_log.sink) return;
-    struct exchange *x = s->x;
-    struct access_record record = {
-        .exchange = x,
-        .client = forward_client(s->edge->config, x->peer, &x->request, &x->arena),
-        .verdict = verdict_name(s->verdict),
-        .upstream = s->watch.upstream,
-    };
-    access_log_write(&s->edge->access_log, &record);
-}
-
 static void end(struct exchange *x)
 {
     struct serve *s = serve_of(x);
     let_go(s);
     if (s->ranged) ranged_close(s->ranged);
     miss_leave(&s->watch);
-    count(s);
-    write_log(s);
+    tally_end(s->edge, x, s->verdict, s->watch.upstream);
     if (s->held) config_drop(&s->config);
 }
 

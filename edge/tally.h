@@ -1,0 +1,15 @@
+/* tally: what a request leaves behind: its share of the metrics, and its line in the access log. On
+ * its exchange's worker. */
+#ifndef VERGE_EDGE_TALLY_H
+#define VERGE_EDGE_TALLY_H
+
+#include "edge/base/verdict.h"
+#include "protocols/http/exchange.h"
+
+struct edge;
+
+void tally_begin(const struct exchange *x);
+/* The exchange is over. upstream: the server asked last, empty where none was. */
+void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct slice upstream);
+
+#endif
