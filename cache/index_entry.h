@@ -35,4 +35,59 @@ struct index_entry {
     struct purges purges;
 };
 
+struct index_shard *index_shard_of(struct index *ix, uint64_t hash);
+/* A copy of one's own, to be freed; SLICE_NONE of nothing. */
+struct slice index_copy(struct slice s);
+uint64_t index_random(struct index_shard *s);
+
+/* ---- entries ---- */
+
+struct index_entry *entry_find(struct index_shard *s, const struct key *key);
+/* The same, made where there is none. */
+struct index_entry *entry_get(struct index *ix, struct index_shard *s, const struct key *key);
+void entry_remove(struct index *ix, struct index_shard *s, struct index_entry *e);
+/* An entry goes when it says nothing any more. One that only says "uncacheable" is left to
+ * eviction. */
+void entry_tidy(struct index *ix, struct index_shard *s, struct index_entry *e);
+void entry_drop_pending(struct index_entry *e, unsigned i);
+void entry_forget_pending(struct index_entry *e, const struct object *o);
+/* It competes for eviction at once: were what is new left to sampling, a large object that nobody
+ * asks for again would outlast many small ones. */
+void entry_nominate(struct index_shard *s, struct index_entry *e);
+void entry_put_candidate(struct index_shard *s, unsigned i, struct index_entry *e);
+
+/* ---- slices; these take shards' locks themselves ---- */
+
+/* What a slice's entry takes over from the whole's before anybody looks at it: no two shards' locks
+ * are ever held together, and an invalidation in between is seen by the next one who looks. */
+struct purges index_whole_purges(struct index *ix, const struct key *key);
+void entry_obey(struct index_entry *e, const struct purges *whole);
+/* One stored slice more or less: the whole's entry stays as long as there are any, so that its
+ * sequence is that of its own invalidations. */
+void index_count_slice(struct index *ix, const struct key *key, int change);
+
+/* ---- variants ---- */
+
+/* What is taken out under a shard's lock is dropped after it: freeing takes time. */
+struct removed {
+    struct object **v;
+    unsigned n;
+};
+
+bool entry_usable(const struct index_entry *e, const struct object *o);
+bool variant_is(const struct object *o, struct slice vary, struct slice vary_key);
+bool entry_has(const struct index_entry *e, const struct object *o);
+/* Newest first; what it takes the place of, or what is too much, goes. */
+void entry_insert(struct index *ix, struct index_entry *e, struct object *o,
+                  struct removed *removed);
+/* evicted: it can be loaded again; else the disk forgets it as well. */
+void entry_take(struct index *ix, struct index_entry *e, unsigned i, struct removed *removed,
+                bool evicted);
+/* With no lock held. */
+void index_drop_removed(struct index *ix, struct removed *removed);
+/* It stands for what the disk has, also as another generation of it. */
+void index_mark_loaded(struct index *ix, struct object *o);
+/* The disk takes what is in the index, and its queue is short: so that is not evicted. */
+bool object_is_being_written(const struct object *o);
+
 #endif
