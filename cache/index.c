@@ -188,6 +188,16 @@ unsigned index_variants(struct index *ix, const struct key *key, struct object *
     return n;
 }
 
+unsigned index_slices(struct index *ix, const struct key *whole)
+{
+    struct index_shard *s = shard_of(ix, whole->hash);
+    pthread_mutex_lock(&s->lock);
+    const struct index_entry *e = find_entry(s, whole);
+    unsigned n = e ? e->slices : 0;
+    pthread_mutex_unlock(&s->lock);
+    return n;
+}
+
 /* ---- changes ---- */
 
 bool index_publish(struct index *ix, struct object *o)

@@ -88,6 +88,9 @@ struct object *index_peek(struct index *ix, const struct key *key, const struct 
 /* All variants of a key, in any state, the newest first, at most max; references for the caller. */
 unsigned index_variants(struct index *ix, const struct key *key, struct object **out, unsigned max);
 
+/* How many slices of a key are in memory, also those that its invalidation has overtaken. */
+unsigned index_slices(struct index *ix, const struct key *whole);
+
 /* Ends a fetch that LOOKUP_LEAD or LOOKUP_VALIDATE began, in one of three ways; each forgets
  * pending as such.
  *

@@ -42,3 +42,11 @@ bool index_walk(struct index *ix, struct index_place *place, struct object **out
     if (over) *place = (struct index_place){ .shard = place->shard + 1 };
     return true;
 }
+
+bool index_is_valid(struct index *ix, const struct object *o)
+{
+    struct key whole;
+    if (!o->key.slice) return true;
+    key_whole(&o->key, &whole);
+    return o->purge_seq >= index_purged(ix, &whole);
+}

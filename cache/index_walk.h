@@ -18,4 +18,6 @@ struct index_place {
 /* The next object, with a reference for the caller; NULL where the next few hundred buckets have
  * none. False at the end. */
 bool index_walk(struct index *ix, struct index_place *place, struct object **out);
+/* Slices stay for a while when the whole's key was invalidated, for nobody: false for these. */
+bool index_is_valid(struct index *ix, const struct object *o);
 #endif

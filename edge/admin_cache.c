@@ -119,7 +119,8 @@ static void begin_row(struct listing *l)
 
 static void list_object(struct listing *l, struct object *o)
 {
-    if (slice_starts(key_readable(o->key.text, &l->arena), l->prefix)) {
+    bool listed = slice_starts(key_readable(o->key.text, &l->arena), l->prefix);
+    if (listed && index_is_valid(l->index, o)) {
         begin_row(l);
         admin_row_object(l->page.out, o, l->now_ms, false, &l->arena);
     }
@@ -216,13 +217,13 @@ void admin_cache_list(struct exchange *x)
         admin_send_error(x, -E_NO_MEMORY);
         return;
     }
-    bool disk_listed = l.index->disk && l.prefix.n == 0;
+    bool disk_listed = !l.index->disk || l.prefix.n == 0;
     arena_init(&l.arena, ARENA_CHUNK_BYTES);
     fputs("{\"objects\":[", l.page.out);
     if (!l.at.disk) list_memory(&l);
-    if (l.at.disk && disk_listed) list_disk(&l);
+    if (l.at.disk && disk_listed && l.index->disk) list_disk(&l);
     arena_free(&l.arena);
-    if (l.at.disk && !disk_listed) l.over = true;
+    if (l.at.disk && (!disk_listed || !l.index->disk)) l.over = true;
     fprintf(l.page.out, "\n],\"disk_listed\":%s,\"cursor\":", disk_listed ? "true" : "false");
     if (l.over)
         fputs("null", l.page.out);

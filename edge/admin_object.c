@@ -3,6 +3,7 @@
 #include <inttypes.h>
 
 #include "cache/disk_read.h"
+#include "cache/index_walk.h"
 #include "cache/key_text.h"
 #include "cache/record.h"
 #include "edge/admin_reply.h"
@@ -12,7 +13,8 @@
 #include "edge/query.h"
 
 #define VARIANTS_MAX   64
-#define HEADS_MAX      32 /* read from the disk for one request */
+#define HEADS_MAX      32    /* read from the disk for one request */
+#define SLICES_LOOKED  32768 /* numbers of slices that are looked for in memory */
 #define PAGE_BYTES_MAX (512u << 10)
 
 /* In its exchange's arena; what is in flight holds the exchange's scope. */
@@ -36,6 +38,39 @@ struct inquiry {
 
 static const struct slice nothing = SLICE("nothing is stored under that key\n");
 
+/* ---- what is in memory ---- */
+
+/* Calls take for each valid object of a key, until it returns false; returns how many it took. */
+static unsigned each_variant(struct inquiry *q, const struct key *key,
+                             bool (*take)(struct inquiry *q, struct object *o))
+{
+    struct object *v[VARIANTS_MAX];
+    unsigned n = index_variants(q->index, key, v, VARIANTS_MAX), taken = 0;
+    for (unsigned i = 0; i < n; i++) {
+        bool valid = index_is_valid(q->index, v[i]);
+        if (valid && take(q, v[i])) taken++;
+        object_drop(&v[i]);
+    }
+    return taken;
+}
+
+/* Likewise of its slices. Which there are is not written anywhere: one number after the other is
+ * tried until they all were found. */
+static unsigned each_slice(struct inquiry *q, bool (*take)(struct inquiry *q, struct object *o))
+{
+    unsigned there = q->key.slice ? 0 : index_slices(q->index, &q->key), taken = 0;
+    struct arena arena;
+    arena_init(&arena, ARENA_CHUNK_BYTES);
+    for (uint32_t n = 0; n < SLICES_LOOKED && taken < there && !q->more; n++) {
+        struct key key;
+        key_slice(&q->key, n, &arena, &key);
+        taken += each_variant(q, &key, take);
+        arena_reset(&arena);
+    }
+    arena_free(&arena);
+    return taken;
+}
+
 /* ---- removing ---- */
 
 static void send_removed(struct inquiry *q)
@@ -55,10 +90,21 @@ static void on_settled(struct note *n)
     scope_leave(scope);
 }
 
+static bool count(struct inquiry *q, struct object *o)
+{
+    (void)q, (void)o;
+    return true;
+}
+
+/* A slice by itself is nothing to keep the others without. */
 static void remove_key(struct inquiry *q)
 {
     struct disk *disk = q->index->disk;
+    struct key key = q->key;
+    key_whole(&key, &q->key);
+    unsigned in_memory = each_variant(q, &q->key, count) + each_slice(q, count);
     q->removed = index_invalidate(q->index, &q->key);
+    if (in_memory > q->removed) q->removed = in_memory;
     q->settling.note.run = on_settled;
     if (q->removed == 0)
         admin_send_text(q->x, 404, nothing);
@@ -81,18 +127,12 @@ static void begin_row(struct inquiry *q)
     fputs(q->rows++ ? ",\n" : "{\"objects\":[\n", q->page.out);
 }
 
-static void put_variants(struct inquiry *q)
+static bool put_object(struct inquiry *q, struct object *o)
 {
-    struct object *v[VARIANTS_MAX];
-    unsigned n = index_variants(q->index, &q->key, v, VARIANTS_MAX);
-    q->more = n == VARIANTS_MAX;
-    for (unsigned i = 0; i < n; i++) {
-        if (has_room(q)) {
-            begin_row(q);
-            admin_row_object(q->page.out, v[i], q->x->worker->wall_ms, true, &q->x->arena);
-        }
-        object_drop(&v[i]);
-    }
+    if (!has_room(q)) return false;
+    begin_row(q);
+    admin_row_object(q->page.out, o, q->x->worker->wall_ms, true, &q->x->arena);
+    return true;
 }
 
 /* What an object in memory stands for has been shown by it. */
@@ -141,7 +181,8 @@ static void get_key(struct inquiry *q)
         admin_send_error(q->x, -E_NO_MEMORY);
         return;
     }
-    put_variants(q);
+    each_variant(q, &q->key, put_object);
+    each_slice(q, put_object);
     find_stored(q);
     go_on(q);
 }
@@ -156,24 +197,35 @@ static void act(struct inquiry *q)
 
 /* ---- a head from the disk ---- */
 
-static bool read_head(struct inquiry *q, const struct block *block, struct record *r)
+/* Whatever it says: what is no slice's key must not be taken for one. */
+static bool read_head(struct inquiry *q, const struct stored *s, const struct block *block,
+                      struct record *r)
 {
     const struct disk_value *v = &q->read.value;
     struct slice head = slice_of(block->data + sizeof *v + v->body_bytes, v->head_bytes);
-    return record_read(head, &q->x->arena, r);
+    struct slice prefix = SLICE("slice ");
+    return record_read(head, &q->x->arena, r) &&
+           (!s->slice || (slice_starts(r->key, prefix) &&
+                          slice_find(slice_skip(r->key, prefix.n), ' ') < r->key.n - prefix.n));
 }
 
 static void name_key(struct inquiry *q, const struct stored *s, const struct record *r)
 {
+    struct key key = { .text = arena_copy(&q->x->arena, r->key), .slice = s->slice };
     q->naming = false;
-    q->key.text = arena_copy(&q->x->arena, r->key);
-    q->key.hash = key_hash(q->key.text);
-    q->key.slice = s->slice;
+    key_whole(&key, &q->key);
+}
+
+/* A hash is the whole's, and all its slices'. */
+static bool is_asked_for(const struct inquiry *q, const struct stored *s, const struct record *r)
+{
+    struct key key = { .text = r->key, .slice = s->slice };
+    return slice_eq(q->key.slice ? key.text : key_whole_text(&key), q->key.text);
 }
 
 static void put_stored(struct inquiry *q, const struct stored *s, const struct record *r)
 {
-    if (!slice_eq(r->key, q->key.text) || !has_room(q)) return;
+    if (!is_asked_for(q, s, r) || !has_room(q)) return;
     begin_row(q);
     admin_row_record(q->page.out, s, r, q->x->worker->wall_ms, &q->x->arena);
 }
@@ -190,7 +242,7 @@ static void on_head(struct disk_read *read, struct block *block)
     struct inquiry *q = container_of(read, struct inquiry, read);
     struct stored *s = q->found[q->next++];
     struct record r;
-    bool known = block && !q->ended && read_head(q, block, &r);
+    bool known = block && !q->ended && read_head(q, s, block, &r);
     bool naming = q->naming;
     if (known && naming) name_key(q, s, &r);
     if (known && !naming) put_stored(q, s, &r);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "edge/cache_command.h"
 #include "edge/config.h"
 #include "edge/run.h"
 
@@ -13,6 +14,10 @@ static const char usage_text[] =
     "                                serve one origin on 127.0.0.1:8080, to try it out\n"
     "       verge check FILE         say what is wrong with a configuration, if anything is\n"
     "       verge directives         print every directive of a configuration\n"
+    "       verge cache [-c FILE | --admin HOST:PORT] [--json] stat | ls [PREFIX] | get KEY | rm "
+    "KEY\n"
+    "                                what a running node has stored; by default the one whose\n"
+    "                                admin listener is 127.0.0.1:9145\n"
     "       verge --version, verge --help\n";
 
 static int refuse(const char *reason)
@@ -64,6 +69,13 @@ static int directives_command(int argc, char **argv)
     return EXIT_SUCCESS;
 }
 
+static int cache(int argc, char **argv)
+{
+    const char *wrong = NULL;
+    int rc = cache_command(argc, argv, &wrong);
+    return wrong ? refuse(wrong) : rc;
+}
+
 static int version_command(int argc, char **argv)
 {
     (void)argc, (void)argv;
@@ -85,6 +97,7 @@ static const struct {
     { "run", run_command },
     { "check", check_command },
     { "directives", directives_command },
+    { "cache", cache },
     { "--version", version_command },
     { "-V", version_command },
     { "--help", help_command },
