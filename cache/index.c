@@ -190,9 +190,9 @@ unsigned index_variants(struct index *ix, const struct key *key, struct object *
 
 unsigned index_slices(struct index *ix, const struct key *whole)
 {
-    struct index_shard *s = shard_of(ix, whole->hash);
+    struct index_shard *s = index_shard_of(ix, whole->hash);
     pthread_mutex_lock(&s->lock);
-    const struct index_entry *e = find_entry(s, whole);
+    const struct index_entry *e = entry_find(s, whole);
     unsigned n = e ? e->slices : 0;
     pthread_mutex_unlock(&s->lock);
     return n;
