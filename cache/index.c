@@ -218,6 +218,7 @@ bool index_publish(struct index *ix, struct object *o)
     else
         entry_tidy(ix, s, e);
     if (valid) index_mark_loaded(ix, o);
+    if (valid && e->slices) e->purges.superseded = atomic_fetch_add(&ix->purge_seq, 1) + 1;
     pthread_mutex_unlock(&s->lock);
     index_drop_removed(ix, &removed);
     if (valid)

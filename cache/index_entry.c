@@ -169,7 +169,9 @@ struct purges index_whole_purges(struct index *ix, const struct key *key)
     struct key whole;
     if (!key->slice) return (struct purges){ 0 };
     key_whole(key, &whole);
-    return purges_of(ix, &whole);
+    struct purges p = purges_of(ix, &whole);
+    if (p.last < p.superseded) p.last = p.superseded;
+    return p;
 }
 
 void entry_obey(struct index_entry *e, const struct purges *whole)

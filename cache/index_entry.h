@@ -17,6 +17,7 @@ struct purges {
     /* One that may have been the key's, when it had no entry: what began to be fetched before it is
      * not stored. What the disk has is, for the disk forgets by itself. */
     uint64_t forgotten;
+    uint64_t superseded; /* when all of it was stored: slices from before are not to be used */
 };
 
 struct index_entry {

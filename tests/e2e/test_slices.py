@@ -289,6 +289,16 @@ def test_a_stored_slice_of_an_old_version_is_replaced(origin, sliced):
     assert asked(origin)[2:] == aligned(0, 1, 2, 3)
 
 
+def test_slices_do_not_outlive_a_whole_that_came_after_them(origin, sliced):
+    old, new = Resource(300_000, 1), Resource(300_000, 2, seconds=1)
+    origin.on("/", old)
+    check(ask(sliced, "0-9"), old, 0, 10)
+    origin.on("/", new)
+    assert sliced.get("/").body == new.bytes(0, 300_000)
+    outlive(1)  # the whole is of no use any more, the older slice would be
+    check(ask(sliced, "0-9"), new, 0, 10)
+
+
 def test_with_nothing_sent_yet_the_request_begins_again(origin, node):
     old, new = Resource(300_000, 1), Resource(400_000, 2)
     origin.on("/", old)

@@ -419,6 +419,20 @@ static void test_a_slice_under_way_goes_with_the_whole(void **state)
     expect_slice("a", 0, LOOKUP_HIT);
 }
 
+/* They may be of an older version. */
+static void test_slices_go_when_the_whole_comes(void **state)
+{
+    (void)state;
+    fetch_slice("a", 0);
+    fetch_slice("b", 0);
+    fetch("a", &fresh, NULL);
+    expect("a", NULL, NULL, LOOKUP_HIT);
+    expect_slice("a", 0, LOOKUP_LEAD);
+    expect_slice("b", 0, LOOKUP_HIT);
+    fetch_slice("a", 0);
+    expect_slice("a", 0, LOOKUP_HIT);
+}
+
 /* The whole's entry is there while there are slices, so that no other key's invalidation counts. */
 static void test_slices_heed_no_other_key(void **state)
 {
@@ -816,6 +830,7 @@ int main(void)
         TEST(test_the_same_variant_is_replaced),
         TEST(test_slices_go_with_the_whole),
         TEST(test_a_slice_under_way_goes_with_the_whole),
+        TEST(test_slices_go_when_the_whole_comes),
         TEST(test_slices_heed_no_other_key),
         TEST(test_the_last_slice_takes_the_entry_along),
         TEST(test_a_pass_is_told_and_ends),
