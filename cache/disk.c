@@ -28,10 +28,17 @@ static void enqueue_locked(struct disk *d, struct disk_write *w)
     pthread_cond_signal(&d->bell);
 }
 
+size_t disk_spill_bytes(const struct disk *d)
+{
+    size_t half = d->settings.queue_bytes / 2;
+    return half < DISK_SPILL_BYTES ? half : DISK_SPILL_BYTES;
+}
+
 /* One that still fills takes room for what may wait of it. */
 static struct disk_write *begin_write(struct disk *d, struct object *o, bool head_only)
 {
-    size_t bytes = object_state(o) == OBJECT_COMPLETE ? o->payload->end : DISK_SPILL_BYTES;
+    bool whole = object_state(o) == OBJECT_COMPLETE;
+    size_t bytes = whole ? o->payload->end : disk_spill_bytes(d);
     if (head_only) bytes = 0;
     if (!atomic_load(&d->up)) return NULL;
     struct disk_write *w = NULL;
@@ -109,7 +116,7 @@ void disk_write_fail(struct disk *d, struct disk_write *w)
     if (w->stored && !w->head_only) directory_forget(&d->directory, w->stored);
     if (object_is_spilling(w->object)) {
         index_remove(d->index, w->object);
-        object_stop_retaining(w->object, DISK_SPILL_BYTES);
+        object_stop_retaining(w->object, disk_spill_bytes(d));
     }
     metric_add_by(METRIC_DISK_DROPPED, DISK_DROP_FAILED, 1);
 }
@@ -221,6 +228,15 @@ static void choose_seed(struct disk *d)
     CHECK(getrandom(&d->stamp.seed, sizeof d->stamp.seed, 0) == sizeof d->stamp.seed);
 }
 
+static void init_bell(pthread_cond_t *bell)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(bell, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+}
+
 struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
                        uint64_t *highest_purge_seq)
 {
@@ -231,7 +247,7 @@ struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
     d->lock_fd = -1;
     atomic_init(&d->fd, -1);
     pthread_mutex_init(&d->lock, NULL);
-    pthread_cond_init(&d->bell, NULL);
+    init_bell(&d->bell);
     list_init(&d->queue);
     list_init(&d->waits);
     directory_init(&d->directory, &ix->budget);

@@ -19,7 +19,8 @@
 #include "cache/object.h"
 
 #define DISK_FORMAT      1u         /* changes with the layout of values, records and catalog */
-#define DISK_SPILL_BYTES (4u << 20) /* of a body that fills: what may wait to be written */
+#define DISK_SPILL_BYTES (4u << 20) /* of a body that fills: what may wait to be written, at most  \
+                                     */
 
 struct index;
 
@@ -108,6 +109,8 @@ void disk_want(struct disk *d, struct object *o);
 /* Where a fill ends before its body does, or its object is not to be stored after all. */
 void disk_write_abort(struct disk *d, struct object *o);
 
+/* How much of a body that fills may wait to be written: with a short queue it is less. */
+size_t disk_spill_bytes(const struct disk *d);
 /* With its object. */
 void disk_write_free(struct disk_write **w);
 

@@ -397,7 +397,7 @@ static bool has_work_locked(const struct writer *wr)
 static void wait_until_locked(struct disk *d, int64_t at_ms)
 {
     struct timespec at = { at_ms / 1000, at_ms % 1000 * 1000000 };
-    pthread_cond_clockwait(&d->bell, &d->lock, CLOCK_MONOTONIC, &at);
+    pthread_cond_timedwait(&d->bell, &d->lock, &at);
 }
 
 /* False once it is to stop and there is nothing left to do. */

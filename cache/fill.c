@@ -57,7 +57,7 @@ static void spill(struct fill *f)
         stop_storing(f);
         return;
     }
-    if (!f->spills) object_spill(f->object);
+    if (!f->spills) object_spill(f->object, disk_spill_bytes(f->index->disk));
     f->spills = true;
     if (!disk_write(f->index->disk, f->object)) stop_storing(f);
 }

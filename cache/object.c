@@ -220,7 +220,7 @@ void object_set_head(struct object *o, const struct response *head,
 
 static bool waits_for_disk_locked(const struct object *o)
 {
-    return o->spilling && o->payload->end - o->payload->first >= DISK_SPILL_BYTES;
+    return o->spilling && o->payload->end - o->payload->first >= o->spill_bytes;
 }
 
 /* With nobody reading, what is to be stored is fetched at full speed. */
@@ -446,9 +446,10 @@ void object_loaded(struct object *o)
 
 /* ---- what writes it to the disk ---- */
 
-void object_spill(struct object *o)
+void object_spill(struct object *o, size_t spill_bytes)
 {
     pthread_mutex_lock(&o->lock);
+    o->spill_bytes = spill_bytes;
     o->spilling = true;
     pthread_mutex_unlock(&o->lock);
 }

@@ -74,6 +74,7 @@ struct object {
     bool retain;   /* segments stay when read: it is being stored */
     bool spilling; /* too large for memory: segments go as they are on the disk */
     struct object *successor;
+    size_t spill_bytes;      /* while it spills: what may wait for the disk */
     uint64_t wanted;         /* offset the fastest reader has reached */
     uint64_t window_bytes;   /* the fill may run that far ahead of it */
     uint64_t held_max_bytes; /* once it is not retained any more, what is kept for the slowest */
@@ -155,8 +156,8 @@ void wait_init(struct wait *w, struct scope *scope, void (*ready)(struct wait *w
 /* ---- what writes it to the disk ---- */
 
 /* It is too large for memory: from now on what the disk has goes, and the fill waits for the disk
- * once DISK_SPILL_BYTES wait for it. FILLING, retained. */
-void object_spill(struct object *o);
+ * once spill_bytes wait for it. FILLING, retained. */
+void object_spill(struct object *o, size_t spill_bytes);
 bool object_is_spilling(struct object *o);
 /* It spills, and holds all it may of what the disk does not have. */
 bool object_waits_for_disk(struct object *o);
