@@ -8,9 +8,8 @@
 #include "edge/base/clock.h"
 
 #define BATCH 10000
-#define STORE_BYTES                                                                                \
-    ((uint64_t)64 << 30) /* the limit: the files are as large as what is in them                   \
-                          */
+/* The limit: the files are as large as what is in them. */
+#define STORE_BYTES ((uint64_t)64 << 30)
 
 /* Objects of one value each, as most are. */
 static void put_records(struct disk_catalog *c, uint64_t from, uint64_t to, uint64_t *random)
