@@ -105,6 +105,10 @@ static inline bool stored_is_listed(const struct stored *s)
 {
     return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_LISTED;
 }
+static inline bool stored_is_loaded(const struct stored *s)
+{
+    return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_LOADED;
+}
 static inline bool stored_is_filling(const struct stored *s)
 {
     return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_FILLING;

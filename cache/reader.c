@@ -46,9 +46,11 @@ static void let_go_of_chunk(struct reader *r)
     r->chunk = NULL;
 }
 
+/* Of one that was evicted while it is read, nothing: nobody would find it. */
 static void keep(struct reader *r, struct block *value)
 {
     struct object *o = r->object;
+    if (!stored_is_loaded(payload_stored(o->payload))) return;
     size_t cost = payload_keep(o->payload, r->chunk_number, value);
     if (!cost) return;
     budget_charge(o->budget, cost);
