@@ -11,11 +11,11 @@
  * What it does not do: TLS, chunked bodies, pipelining, requests with a body, content checks.
  *
  *     load [-a ADDRESS] [-p PORT] [-c CONNECTIONS] [-d SECONDS] PATH BYTES
- *     load [...] [-z EXPONENT] -f FILE
+ *     load [...] [-z EXPONENT | -1] -f FILE
  *
  * FILE has one "PATH BYTES" per line, the most popular first; they are drawn by Zipf's law with the
- * given exponent (0: all alike; the draw is the same in every run). Prints one line of JSON; the
- * first error also goes to stderr.
+ * given exponent (0: all alike; the draw is the same in every run), or with -1 asked for once each,
+ * in their order. Prints one line of JSON; the first error also goes to stderr.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -68,6 +68,7 @@ static struct {
     char host[64];
     size_t connections;
     double seconds, exponent;
+    bool once;
 } options = { .connections = 64, .seconds = 3 };
 
 static struct {
@@ -76,7 +77,7 @@ static struct {
 } results;
 
 static struct target *targets;
-static size_t target_count;
+static size_t target_count, targets_drawn;
 static uint64_t random_state = 0x9e3779b97f4a7c15;
 static int poller;
 static uint64_t now_ns; /* read once per turn: a call per response would cost more than it tells */
@@ -182,6 +183,7 @@ static double random_unit(void)
 
 static const struct target *target_draw(void)
 {
+    if (options.once) return &targets[targets_drawn];
     if (target_count == 1) return targets;
     double at = random_unit();
     size_t low = 0, high = target_count - 1;
@@ -215,6 +217,7 @@ static void ask(struct connection *connection)
     connection->target = target;
     connection->asked_ns = now_ns;
     outstanding++;
+    draining = options.once && ++targets_drawn == target_count;
     /* A failed send shows as the end of the connection; that is where it is counted. */
     (void)send(connection->fd, target->request, target->request_bytes, MSG_NOSIGNAL);
 }
@@ -362,8 +365,8 @@ static double run(void)
 
     uint64_t start_ns = now_ns = clock_ns(CLOCK_MONOTONIC);
     uint64_t stop_ns = start_ns + (uint64_t)(options.seconds * NS_PER_S);
-    for (size_t i = 0; i < options.connections; i++) ask(&connections[i]);
-    while (now_ns < stop_ns) turn();
+    for (size_t i = 0; i < options.connections && !draining; i++) ask(&connections[i]);
+    while (now_ns < stop_ns && !draining) turn();
     draining = true;
     while (outstanding > 0 && now_ns < stop_ns + DRAIN_NS) turn();
 
@@ -384,7 +387,7 @@ static void report(double seconds)
 static int usage(void)
 {
     fputs("usage: load [-a ADDRESS] [-p PORT] [-c CONNECTIONS] [-d SECONDS] PATH BYTES\n"
-          "       load [...] [-z EXPONENT] -f FILE\n",
+          "       load [...] [-z EXPONENT | -1] -f FILE\n",
           stderr);
     return 2;
 }
@@ -393,7 +396,7 @@ int main(int argc, char **argv)
 {
     const char *address = "127.0.0.1", *file = NULL;
     unsigned port = 8080;
-    for (int option; (option = getopt(argc, argv, "a:p:c:d:f:z:")) != -1;) {
+    for (int option; (option = getopt(argc, argv, "a:p:c:d:f:z:1")) != -1;) {
         switch (option) {
         case 'a': address = optarg; break;
         case 'p': port = (unsigned)strtoul(optarg, NULL, 10); break;
@@ -401,10 +404,11 @@ int main(int argc, char **argv)
         case 'd': options.seconds = strtod(optarg, NULL); break;
         case 'f': file = optarg; break;
         case 'z': options.exponent = strtod(optarg, NULL); break;
+        case '1': options.once = true; break;
         default: return usage();
         }
     }
-    if (argc - optind != (file ? 0 : 2)) return usage();
+    if (argc - optind != (file ? 0 : 2) || (options.once && !file)) return usage();
     options.server.sin_family = AF_INET;
     options.server.sin_port = htons((uint16_t)port);
     if (inet_pton(AF_INET, address, &options.server.sin_addr) != 1) return usage();

@@ -1,17 +1,31 @@
 """The two origins: one that counts, in this process, and one that is fast, the floor."""
 
+import email.utils
+import functools
 import json
+import socketserver
 import subprocess
 import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import machine
 from running import wait_for_free_port, wait_for_port
 from servers import FLOOR, ORIGIN
 
 
+@functools.cache
+def answer(size):
+    return (
+        "HTTP/1.1 200 OK\r\n"
+        "Content-Type: application/octet-stream\r\n"
+        f"Content-Length: {size}\r\n"
+        f"Date: {email.utils.formatdate(usegmt=True)}\r\n"
+        "Cache-Control: max-age=86400\r\n"
+        f'ETag: "{size}"\r\n\r\n'
+    ).encode() + b"x" * size
+
+
 class CountingOrigin:
-    """What the caches are filled from: GET /<bytes>, fresh for a day.
+    """What the caches are filled from: GET /<bytes>, fresh for a day; a query makes it another.
 
     It counts, which is what proves a hit: whatever a server says, the origin was not asked.
     """
@@ -22,32 +36,28 @@ class CountingOrigin:
     def __enter__(self):
         origin = self
 
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
+        class Handler(socketserver.StreamRequestHandler):
+            def handle(self):
+                while line := self.rfile.readline():
+                    while self.rfile.readline() not in (b"\r\n", b""):
+                        pass
+                    origin.requests += 1
+                    path = line.split()[1].partition(b"?")[0]
+                    self.wfile.write(answer(int(path.lstrip(b"/"))))
 
-            def do_GET(self):
-                origin.requests += 1
-                size = int(self.path.lstrip("/"))
-                self.send_response(200)
-                self.send_header("Content-Type", "application/octet-stream")
-                self.send_header("Content-Length", str(size))
-                self.send_header("Cache-Control", "max-age=86400")
-                self.send_header("ETag", f'"{size}"')
-                self.end_headers()
-                self.wfile.write(b"x" * size)
+        class Server(socketserver.ThreadingTCPServer):
+            allow_reuse_address = daemon_threads = True
+            request_queue_size = 1024  # a cache that is filled connects often, and at once
 
-            def log_message(self, *_):
-                pass
-
-        self.http = ThreadingHTTPServer(("127.0.0.1", ORIGIN), Handler)
+        self.server = Server(("127.0.0.1", ORIGIN), Handler)
         # Caches reset the connections they no longer want; that is not worth a traceback.
-        self.http.handle_error = lambda request, address: None
-        threading.Thread(target=self.http.serve_forever, daemon=True).start()
+        self.server.handle_error = lambda request, address: None
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
         return self
 
     def __exit__(self, *_):
-        self.http.shutdown()
-        self.http.server_close()
+        self.server.shutdown()
+        self.server.server_close()
 
 
 class FloorOrigin:

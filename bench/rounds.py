@@ -24,6 +24,8 @@ class Measurement:
     serves: Callable = None  # (server, column): whether it can; by default, if it lists the name
     alone: bool = False  # each column in a process of its own
     steady: bool = False  # noise does not touch it, so once is enough
+    memory: str = "2G"  # of each server
+    disk: str | None = None  # its cache is there, so large
 
     def can(self, server, column):
         return self.serves(server, column) if self.serves else self.name in server.tables
@@ -64,7 +66,7 @@ def run(options, measurement, servers, origin):
 def _visit(options, measurement, server, columns, origin):
     if not columns:
         return
-    with Running(server) as running:
+    with Running(server, measurement.memory, measurement.disk) as running:
         for column in columns:
             result = measurement.visit(options, running, origin, column)
             yield {"server": server.name, "column": column, **result}

@@ -10,7 +10,7 @@ import tempfile
 import time
 
 import machine
-from servers import FLOOR, H2LOAD, HANDSHAKE, HERE, LOAD
+from servers import FLOOR, H2LOAD, HANDSHAKE, HERE, LOAD, ROOT
 
 
 class Failure(Exception):
@@ -24,21 +24,21 @@ def require_programs():
 
 
 class Running:
-    """A started server in a scratch directory in memory; leaves nothing behind."""
+    """A started server in a scratch directory in memory, or with `disk` on the disk, where its
+    cache may have that much; leaves nothing behind.
+    """
 
-    def __init__(self, server, memory="2G"):
-        self.server, self.memory, self.port = server, memory, server.port
+    def __init__(self, server, memory="2G", disk=None):
+        self.server, self.memory, self.disk, self.port = server, memory, disk, server.port
 
     def __enter__(self):
         wait_for_free_port(self.port)
-        shm = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.directory = tempfile.mkdtemp(prefix="verge-bench-", dir=shm)
+        self.directory = tempfile.mkdtemp(prefix="verge-bench-", dir=self._place())
         os.chmod(self.directory, 0o755)
         make_certificate(self.directory)
         if self.server.files:
             make_files(f"{self.directory}/www")
-        named = {"dir": self.directory, "config": self._configure(), "memory": self.memory}
-        arguments = [word.format(**named) for word in self.server.arguments.split()]
+        arguments = [word.format(**self._named()) for word in self.server.arguments.split()]
         self.log = open(f"{self.directory}/output", "w+")
         self.process = machine.start(
             [self.server.binary, *arguments],
@@ -62,12 +62,32 @@ class Running:
         self.log.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
+    def _place(self):
+        if self.disk:
+            return f"{ROOT}/build"
+        return "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+    def _named(self):
+        file = f"file,{self.directory}/storage,{self.disk}"
+        return {
+            "dir": self.directory,
+            "config": self._configure(),
+            "storage": file if self.disk else f"malloc,{self.memory}",
+        }
+
     def _configure(self):
         if not self.server.config:
             return None
         with open(f"{HERE}/{self.server.config}") as template:
             text = template.read()
-        values = {"DIR": self.directory, "MEMORY": self.memory, **self.server.values}
+        values = {
+            "DIR": self.directory,
+            "MEMORY": self.memory,
+            "DISK": f"disk {self.directory}/cache {self.disk};" if self.disk else "",
+            "SIZE": self.disk or self.memory,
+            "OPEN_FILES": "12000" if self.disk else "2000",
+            **self.server.values,
+        }
         for name, value in values.items():
             text = text.replace(f"@{name}@", value)
         path = f"{self.directory}/{self.server.config}"

@@ -35,7 +35,8 @@ class Server:
     name: str
     binary: str
     arguments: str  # {dir}: its scratch directory, which has cert.pem, key.pem and both in pair.pem;
-    # {config}: its file; {memory}: the cache's size
+    # {config}: its file; {memory}: the cache's size;
+    # {storage}: where Varnish keeps it
     config: str | None = None  # template beside this file
     values: dict = field(default_factory=dict)  # for the template
     tables: tuple = PLAIN + WITH_H2
@@ -95,7 +96,7 @@ VARNISH_LOG = """
 
 # Threads enough for every connection from the start, in one pool as there is one core.
 VARNISH_ARGUMENTS = (
-    f"-F -n {{dir}}/work -f {{config}} -s malloc,{{memory}} -j none"
+    f"-F -n {{dir}}/work -f {{config}} -s {{storage}} -j none"
     f" -a hits=127.0.0.1:{HITS} -a misses=127.0.0.1:{MISSES}"
     f" -p thread_pools=1 -p thread_pool_min=200 -p thread_pool_max=2000"
     f" -p vsl_mask={','.join(f'-{tag}' for tag in VARNISH_LOG)}"
@@ -110,7 +111,7 @@ SERVERS = {
             VERGE,
             "run -c {config}",
             config="verge.conf",
-            tables=PLAIN + WITH_H2 + ("h3",),
+            tables=PLAIN + WITH_H2 + ("h3", "disk"),
             says_hit=lambda fields: re.search(r";\s*hit\b", fields.get("Cache-Status", "")),
         ),
         Server(
@@ -119,14 +120,14 @@ SERVERS = {
             f"-p {HITS} -s {SECURE} -c {{dir}}/cert.pem -k {{dir}}/key.pem",
             tables=("hits", "h1-tls", "handshakes", "idle"),
         ),
-        _nginx("nginx", sendfile="off"),
-        _nginx("nginx-sendfile", sendfile="on", tables=("hits",)),
+        _nginx("nginx", sendfile="off", tables=PLAIN + WITH_H2 + ("disk",)),
+        _nginx("nginx-sendfile", sendfile="on", tables=("hits", "disk")),
         Server(
             "varnish",
             "/usr/sbin/varnishd",
             VARNISH_ARGUMENTS,
             config="varnish.vcl",
-            tables=PLAIN,
+            tables=PLAIN + ("disk",),
             # Its own request's id, and on a hit the id of the request that stored the object.
             says_hit=lambda fields: len(fields.get("X-Varnish", "").split()) == 2,
             version_flag="-V",
