@@ -205,6 +205,25 @@ static const char *read_parameters(struct exchange *x, struct listing *l)
     return NULL;
 }
 
+/* What only the disk has has no key here that could begin with the prefix. */
+static void put_list(struct listing *l)
+{
+    FILE *out = l->page.out;
+    bool disk = l->index->disk, disk_listed = !disk || l->prefix.n == 0;
+    fputs("{\"objects\":[", out);
+    if (!l->at.disk) list_memory(l);
+    if (l->at.disk && disk && disk_listed)
+        list_disk(l);
+    else
+        l->over = l->at.disk;
+    fprintf(out, "\n],\"disk_listed\":%s,\"cursor\":", disk_listed ? "true" : "false");
+    if (l->over)
+        fputs("null", out);
+    else
+        put_cursor(out, &l->at);
+    fputs("}\n", out);
+}
+
 void admin_cache_list(struct exchange *x)
 {
     struct listing l = { .index = index_of(x), .now_ms = x->worker->wall_ms };
@@ -217,18 +236,8 @@ void admin_cache_list(struct exchange *x)
         admin_send_error(x, -E_NO_MEMORY);
         return;
     }
-    bool disk_listed = !l.index->disk || l.prefix.n == 0;
     arena_init(&l.arena, ARENA_CHUNK_BYTES);
-    fputs("{\"objects\":[", l.page.out);
-    if (!l.at.disk) list_memory(&l);
-    if (l.at.disk && disk_listed && l.index->disk) list_disk(&l);
+    put_list(&l);
     arena_free(&l.arena);
-    if (l.at.disk && (!disk_listed || !l.index->disk)) l.over = true;
-    fprintf(l.page.out, "\n],\"disk_listed\":%s,\"cursor\":", disk_listed ? "true" : "false");
-    if (l.over)
-        fputs("null", l.page.out);
-    else
-        put_cursor(l.page.out, &l.at);
-    fputs("}\n", l.page.out);
     admin_page_send(x, &l.page, ADMIN_JSON);
 }

@@ -12,6 +12,11 @@
 #define ANSWER_BYTES_MAX (64u << 20)
 #define PATIENCE_S       30 /* with a node that says nothing */
 
+static const char *error_text(void)
+{
+    return errno == EAGAIN ? "it takes too long" : strerror(errno);
+}
+
 static bool complain(const char *address, const char *why)
 {
     fprintf(stderr, "verge: no answer from the node at %s: %s\n", address, why);
@@ -69,7 +74,7 @@ static int connect_to(const char *address)
     } else {
         int rc = getaddrinfo(host, port, &hints, &list);
         if (rc == 0) fd = connect_any(list);
-        if (fd < 0) complain(address, rc ? gai_strerror(rc) : strerror(errno));
+        if (fd < 0) complain(address, rc ? gai_strerror(rc) : error_text());
         if (rc == 0) freeaddrinfo(list);
     }
     free(copy);
@@ -134,7 +139,7 @@ static bool exchange(int fd, const char *address, const char *method, const char
     bool sent = send_all(fd, request, strlen(request));
     free(request);
     out->text = sent ? receive_all(fd, &n) : NULL;
-    if (!out->text) return complain(address, strerror(errno));
+    if (!out->text) return complain(address, error_text());
     if (read_answer(out, n)) return true;
     free(out->text);
     return complain(address, "what came is no whole response of a node");

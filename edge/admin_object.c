@@ -46,6 +46,7 @@ static unsigned each_variant(struct inquiry *q, const struct key *key,
 {
     struct object *v[VARIANTS_MAX];
     unsigned n = index_variants(q->index, key, v, VARIANTS_MAX), taken = 0;
+    if (n == VARIANTS_MAX) q->more = true;
     for (unsigned i = 0; i < n; i++) {
         bool valid = index_is_valid(q->index, v[i]);
         if (valid && take(q, v[i])) taken++;

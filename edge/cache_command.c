@@ -1,6 +1,7 @@
 #include "edge/cache_command.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -332,6 +333,14 @@ static const struct subcommand *find_subcommand(int argc, char **argv)
     return NULL;
 }
 
+/* Whether all could be printed; a reader who has left did not want more. */
+static int finish(int rc)
+{
+    if (fflush(stdout) == 0 || errno == EPIPE) return rc;
+    fprintf(stderr, "verge: cannot write: %s\n", strerror(errno));
+    return EXIT_SYSTEM;
+}
+
 int cache_command(int argc, char **argv, const char **wrong)
 {
     static const struct option options[] = {
@@ -361,5 +370,5 @@ int cache_command(int argc, char **argv, const char **wrong)
     arena_init(&c.arena, 1u << 16);
     int rc = sub->run(&c);
     arena_free(&c.arena);
-    return rc;
+    return finish(rc);
 }

@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import CLOSE, DEADLINE_S, Reply, disk, eventually, fresh, in_parallel, store
+from harness import CLOSE, DEADLINE_S, MEGABYTE, Reply, disk, eventually, fresh, in_parallel, pattern, store
 from harness.verge import CONFIG, PROGRAM
 
 
@@ -147,6 +147,13 @@ def test_a_reader_who_leaves_early(verge, thousand):
     assert len(done.stdout.splitlines()) == 3 and done.stderr == ""
 
 
+def test_output_that_cannot_be_written(verge):
+    command = [PROGRAM, "cache", "--admin", f"127.0.0.1:{verge.admin_port}", "stat"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=DEADLINE_S)
+    assert (done.returncode, done.stderr) == (1, "verge: cannot write: No space left on device\n")
+
+
 def test_what_a_row_tells(origin, start):
     verge = start(site="stale_while_revalidate 30s;")
     origin.on("/", Reply(headers={"Cache-Control": "max-age=600", "Age": "100", "Vary": "X-Kind",
@@ -200,6 +207,17 @@ def test_tiers(origin, stored):
     assert stored.client.get("/one").hit
     assert sorted((row["tier"], row["key"][:5]) for row in listed(stored)) == [("both", "http:"), ("disk", "disk:")]
     assert [o["tier"] for o in get(stored, one)] == ["both"]
+
+
+def test_a_body_that_is_only_on_the_disk(origin, stored):
+    """Too large for memory, which has its head only."""
+    origin.on("/", fresh(pattern(3 * MEGABYTE)))
+    store(stored, "/")
+    eventually(lambda: [row["tier"] for row in listed(stored)] == ["disk"], "it is on the disk")
+    row, = listed(stored)
+    assert (row["key"], row["status"], row["size"]) == (url("/"), 200, 3 * MEGABYTE)
+    assert remove(stored, row["key"])["removed"] == 1
+    assert listed(stored) == []
 
 
 def test_a_prefix_says_that_the_disk_is_not_listed(origin, stored):
