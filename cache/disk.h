@@ -18,9 +18,10 @@
 #include "cache/disk_value.h"
 #include "cache/object.h"
 
-#define DISK_FORMAT      1u         /* changes with the layout of values, records and catalog */
-#define DISK_SPILL_BYTES (4u << 20) /* of a body that fills: what may wait to be written, at most  \
-                                     */
+#define DISK_FORMAT 1u /* changes with the layout of values, records and catalog */
+#define DISK_SPILL_BYTES                                                                           \
+    (4u << 20) /* of a body that fills: what may wait to be written, at most                       \
+                */
 
 struct index;
 

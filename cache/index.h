@@ -131,6 +131,11 @@ bool index_attach(struct index *ix, struct object *o, struct stored *place);
 bool index_forget_stored(struct index *ix, const struct key *key, struct slice vary,
                          struct slice vary_key);
 
+/* A response of that key and variant is newer than what is stored, but not stored itself: what is
+ * goes, from both tiers. Whether the disk had any, as index_forget_stored. */
+bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
+                     struct slice vary_key);
+
 /* A hit's bookkeeping. */
 void index_touch(struct index *ix, struct object *o);
 /* Evicts until the budget holds, as far as a bounded effort gets. */

@@ -55,20 +55,43 @@ bool index_attach(struct index *ix, struct object *o, struct stored *place)
     return valid;
 }
 
+/* It must not arrive there later, either. */
+static bool forget_on_disk(struct index *ix, const struct key *key, struct object *old)
+{
+    struct stored *place = old ? payload_stored(old->payload) : NULL;
+    if (!ix->disk) return false;
+    bool any = disk_forget_superseded(ix->disk, key) > 0;
+    if (old) disk_write_abort(ix->disk, old);
+    if (!place || !stored_is_listed(place)) return any;
+    disk_forget(ix->disk, place);
+    return true;
+}
+
 bool index_forget_stored(struct index *ix, const struct key *key, struct slice vary,
                          struct slice vary_key)
 {
     struct index_shard *s = index_shard_of(ix, key->hash);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = entry_find(s, key);
-    struct object *old = e ? find_same(e, vary, vary_key) : NULL;
-    struct stored *place = old ? payload_stored(old->payload) : NULL;
-    bool any = disk_forget_superseded(ix->disk, key) > 0;
-    if (old) disk_write_abort(ix->disk, old); /* it must not arrive there later */
-    if (place && stored_is_listed(place)) {
-        disk_forget(ix->disk, place);
-        any = true;
-    }
+    bool any = forget_on_disk(ix, key, e ? find_same(e, vary, vary_key) : NULL);
     pthread_mutex_unlock(&s->lock);
+    return any;
+}
+
+bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
+                     struct slice vary_key)
+{
+    struct removed removed = { 0 };
+    struct index_shard *s = index_shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = entry_find(s, key);
+    struct object *old = e ? find_same(e, vary, vary_key) : NULL;
+    bool any = forget_on_disk(ix, key, old);
+    for (unsigned i = 0; old && i < e->variant_count; i++) {
+        if (e->variants[i] == old) entry_take(ix, e, i, &removed, false);
+    }
+    if (e) entry_tidy(ix, s, e);
+    pthread_mutex_unlock(&s->lock);
+    index_drop_removed(ix, &removed);
     return any;
 }

@@ -251,6 +251,18 @@ static bool must_settle(struct miss *m)
     return true;
 }
 
+/* Nobody who has seen this response gets an older one from the cache, also where there is no room
+ * for this one. Whether the disk had any. */
+static bool outdate_stored(struct miss *m)
+{
+    const struct judged *j = &m->judged;
+    struct index *ix = miss_index(m);
+    if (j->stored) return index_forget_stored(ix, &m->key, j->vary, j->vary_key);
+    bool is_newer = j->reason == STORE_OK && j->response.status == 200 && !m->key.slice &&
+                    m->kind != MISS_OPAQUE && m->client.method == METHOD_GET;
+    return is_newer && index_supersede(ix, &m->key, j->vary, j->vary_key);
+}
+
 void miss_use_response(struct miss *m, const struct h1_response *from, struct body *body)
 {
     struct judged *j = &m->judged;
@@ -260,8 +272,6 @@ void miss_use_response(struct miss *m, const struct h1_response *from, struct bo
     judge_storing(m);
     miss_sign(m, &j->response, j->version);
     miss_vary(m, &j->response, &j->vary, &j->vary_key);
-    if (j->stored && miss_index(m)->disk &&
-        index_forget_stored(miss_index(m), &m->key, j->vary, j->vary_key))
-        m->forgot = true;
+    if (outdate_stored(m)) m->forgot = true;
     if (!must_settle(m)) show_response(m);
 }
