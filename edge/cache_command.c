@@ -341,7 +341,8 @@ static int finish(int rc)
     return EXIT_SYSTEM;
 }
 
-int cache_command(int argc, char **argv, const char **wrong)
+/* False where there is one that is not known, or without its argument. */
+static bool read_options(int argc, char **argv, struct command *c, const char **file)
 {
     static const struct option options[] = {
         { "admin", required_argument, NULL, 'a' },
@@ -349,18 +350,24 @@ int cache_command(int argc, char **argv, const char **wrong)
         { "json", no_argument, NULL, 'j' },
         { 0 },
     };
-    struct command c = { 0 };
-    const char *file = NULL;
     bool known = true;
     opterr = 0; /* said once, in one sentence */
     for (int option; (option = getopt_long(argc, argv, "c:", options, NULL)) != -1;) {
-        if (option == 'a') c.address = optarg;
-        if (option == 'c') file = optarg;
-        if (option == 'j') c.json = true;
+        if (option == 'a') c->address = optarg;
+        if (option == 'c') *file = optarg;
+        if (option == 'j') c->json = true;
         if (option == '?') known = false;
     }
+    return known && (!c->address || !*file);
+}
+
+int cache_command(int argc, char **argv, const char **wrong)
+{
+    struct command c = { 0 };
+    const char *file = NULL;
+    bool understood = read_options(argc, argv, &c, &file);
     const struct subcommand *sub = find_subcommand(argc - optind, argv + optind);
-    if (!known || !sub || (c.address && file)) {
+    if (!understood || !sub) {
         *wrong = "cache takes stat, ls, get KEY or rm KEY, and either --admin HOST:PORT or -c FILE";
         return EXIT_WRONG;
     }

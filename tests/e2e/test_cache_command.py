@@ -1,6 +1,8 @@
 """`verge cache`, and what it asks the administrative listener: what is stored, and that it goes."""
 
 import json
+import socket
+import struct
 import subprocess
 from urllib.parse import quote
 
@@ -304,6 +306,24 @@ def test_what_is_being_fetched_is_not_stored(origin, verge):
     gate.set()
     assert connection.response().body == b"mid"
     assert verge.client.get("/").body == b"new"
+
+
+def test_askers_who_leave(origin, stored):
+    """While heads are read for them, or the disk forgets for them."""
+    for i in range(50):
+        origin.on(f"/{i}", fresh())
+    store(stored, *[f"/{i}" for i in range(50)])
+    stored.restart()
+    for i in range(50):
+        for method in ("GET", "DELETE"):
+            with socket.create_connection(("127.0.0.1", stored.admin_port)) as connection:
+                request = f"{method} /cache/object?key={quote(url(f'/{i}'), '')} HTTP/1.1\r\nHost: x\r\n\r\n"
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                connection.sendall(request.encode())
+    assert stored.admin("/healthz").status == 200
+    for i in range(50):
+        stored.admin(f"/cache/object?key={quote(url(f'/{i}'), '')}", "DELETE")
+    assert listed(stored) == []
 
 
 def test_nothing_to_remove(verge):
