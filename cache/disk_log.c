@@ -66,8 +66,8 @@ static int open_database(struct disk_log *l)
 int disk_log_open(struct disk_log *l, const char *path, uint64_t size_bytes)
 {
     *l = (struct disk_log){ .limit_bytes = size_bytes / 100 * 95, .fd = -1 };
-    const unsigned flags =
-        MDB_NOSUBDIR | MDB_NOSYNC | MDB_NORDAHEAD | MDB_NOTLS | MDB_NOMEMINIT | MDB_NOLOCK;
+    /* Not MDB_NOMEMINIT: what others have left in memory is not for the disk. */
+    const unsigned flags = MDB_NOSUBDIR | MDB_NOSYNC | MDB_NORDAHEAD | MDB_NOTLS | MDB_NOLOCK;
     int rc = mdb_env_create(&l->env);
     if (!rc) rc = mdb_env_set_mapsize(l->env, size_bytes / DISK_PAGE_BYTES * DISK_PAGE_BYTES);
     if (!rc) rc = mdb_env_open(l->env, path, flags, 0600);
