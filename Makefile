@@ -133,6 +133,12 @@ build/quicclient: $(wildcard tests/client/*.c) $(wildcard tests/client/*.h) | $(
 	@echo "  LINK  $@"
 	@gcc -std=gnu17 -O2 -g $(warnings) -D_GNU_SOURCE= -isystem $(DEPS)/include $(filter %.c,$^) $(libs) -o $@
 
+# A disk that fails on demand, for the scenarios of the disk cache.
+build/fault.so: tests/fault.c | $(OUT)/flags
+	@mkdir -p $(@D)
+	@echo "  LINK  $@"
+	@gcc -std=gnu17 -O2 -g $(warnings) -D_GNU_SOURCE= -fPIC -shared $< -ldl -o $@
+
 $(units:$(OUT)/unit/%=$(OUT)/obj/tests/unit/%.o): | packages-check
 $(units): $(OUT)/unit/%: $(OUT)/obj/tests/unit/%.o $(library)
 	@mkdir -p $(@D)
@@ -163,7 +169,7 @@ run: $(verge) build/origin  ## start Verge before a demo origin (ORIGIN=http://H
 check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
 	@tools/run-tests --build '$(BUILD)' layers unit
 
-test: $(verge) build/origin build/quicclient packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
+test: $(verge) build/origin build/quicclient build/fault.so packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
 	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
 
 test-clients: $(verge) packages-clients build/tools/curl build/tools/h2load  ## a browser, and clients with HTTP/3

@@ -48,10 +48,11 @@ def parse_metrics(text):
 class Verge:
     """
     `snippets` are put into the configuration above: memory=, cache=, origin=, site=, route=, top=. `config`
-    replaces the whole text; it may use the same $names. `protocol` is what clients speak to it.
+    replaces the whole text; it may use the same $names. `protocol` is what clients speak to it. `environment`
+    is added to the process's own.
     """
 
-    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", **snippets):
+    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", environment=(), **snippets):
         self.directory, self.origin, self.config = Path(directory), origin, config
         self.port, self.admin_port = free_port(), free_port()
         self.tls = protocol != "h1"
@@ -60,6 +61,7 @@ class Verge:
         self.error_log = self.directory / "stderr"
         self.file = self.directory / "verge.conf"
         self.process = self.client = None
+        self.environment = {**sanitizer_environment(), **dict(environment)}
         self.write_config(**snippets)
         self.start()
 
@@ -82,7 +84,7 @@ class Verge:
     def start(self):
         with open(self.error_log, "ab") as stderr:
             self.process = subprocess.Popen([PROGRAM, "run", "-c", str(self.file)], stderr=stderr,
-                                            stdout=stderr, env=sanitizer_environment())
+                                            stdout=stderr, env=self.environment)
         eventually(self.is_ready, "the node listens")
         self.baseline = self.live()
 

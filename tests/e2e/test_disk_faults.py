@@ -1,0 +1,299 @@
+"""
+Disks that fail, under load. Whatever happens to the disk: no client gets an error, a wrong or a shorter body; a
+counter and one line of the log say what it is; and once the disk is well, the node stores and reads again.
+"""
+
+import os
+import random
+import shutil
+import subprocess
+
+import pytest
+
+from harness import (CHUNK_BYTES, CLOSE, MEGABYTE, Client, Reply, Truncated, disk, eventually, fresh, pattern, store,
+                     wait_until_stored)
+from harness.crash import CLASSES, body_of
+from harness.faults import Fault, Load
+
+
+@pytest.fixture
+def fault(tmp_path):
+    fault = Fault(tmp_path)
+    yield fault
+    fault.clear()
+
+
+@pytest.fixture
+def verge(start, fault):
+    return start_with(start, fault)
+
+
+def start_with(start, fault, size="64M", more=""):
+    return start(environment=fault.environment, memory="8M", cache=f"disk {fault.folder} {size}; {more}",
+                 top="limits { requests_per_connection 1000000; }")
+
+
+def lines(verge, text):
+    return [line for line in verge.errors() if text in line]
+
+
+def is_well(verge, origin, name):
+    """What is new is written, and there after kill -9; what else is there is right."""
+    eventually(lambda: verge.metric("verge_disk_up") == 1, "the disk is used again")
+    origin.on(f"/well/{name}", fresh(pattern(2 * MEGABYTE)))
+    origin.on(f"/small/well/{name}", fresh(pattern(1000)))
+    before = verge.metric("verge_disk_stored_total")
+    for path in 2 * [f"/well/{name}", f"/small/well/{name}"]:  # a full disk takes what is missed twice
+        verge.client.get(path)
+    wait_until_stored(verge, before + 2)
+    verge.restart(kill=True)
+    assert verge.client.get(f"/well/{name}").hit and verge.client.get(f"/small/well/{name}").hit
+    served = 0
+    for class_ in ("small", "page", "image", "large"):
+        for n in range(CLASSES[class_][0]):
+            response = verge.client.get(f"/{class_}/{n}", {"Cache-Control": "only-if-cached"})
+            assert response.status == 504 or response.body == body_of(f"/{class_}/{n}", "", 0)
+            served += response.status == 200
+    return served
+
+
+# ---- writing
+
+
+@pytest.mark.parametrize("what, told", [("ENOSPC", "No space left on device"), ("EIO", "Input/output error"),
+                                        ("EROFS", "Read-only file system"), ("PARTIAL", "Input/output error")])
+def test_writing_fails(origin, verge, fault, what, told):
+    with Load(verge, origin) as load:
+        load.go_on(200)
+        fault.set(what)
+        eventually(lambda: verge.metric("verge_disk_write_errors_total") > 0, "writing fails")
+        load.go_on(200)
+        assert verge.metric("verge_disk_up") == 0
+        assert len(lines(verge, "nothing is written for now")) == 1 and told in lines(verge, "nothing is written")[0]
+        fault.clear()
+        eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
+        assert len(lines(verge, "writing again")) == 1
+        before = verge.metric("verge_disk_stored_total")
+        load.go_on(100)
+        wait_until_stored(verge, before + 10)
+    assert is_well(verge, origin, what) > 50
+
+
+def test_a_folder_that_cannot_be_written_from_the_start(origin, start, fault):
+    fault.set("EROFS")
+    verge = start_with(start, fault)
+    with Load(verge, origin) as load:
+        load.go_on(100)
+        assert verge.metric("verge_disk_up") == 0 and lines(verge, "Read-only file system")
+        fault.clear()
+        eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
+        load.go_on(100)
+    is_well(verge, origin, "start")
+
+
+def test_a_writer_that_hangs(origin, verge, fault):
+    """Nobody waits for it: not who reads what spills, nor who invalidates what the disk has."""
+    with Load(verge, origin) as load:
+        load.go_on(200)
+        fault.set("HANG")
+        load.go_on(300)
+        fault.clear()
+        before = verge.metric("verge_disk_stored_total")
+        wait_until_stored(verge, before + 10)
+        load.go_on(100)
+    assert is_well(verge, origin, "hang") > 50
+
+
+def test_the_end_of_a_node_whose_disk_fails(origin, verge, fault):
+    with Load(verge, origin) as load:
+        load.go_on(200)
+        fault.set("EIO")
+        load.go_on(50)
+    fault.set("EIO")
+    verge.restart()
+    fault.clear()
+    is_well(verge, origin, "end")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="file systems are root's to mount")
+def test_a_full_file_system(origin, start, tmp_path):
+    """To its last byte, then larger."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20M", "none", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"not permitted: {mounted.stderr}")
+    try:
+        verge = start(memory="8M", cache=f"disk {folder}/disk 64M;", top="limits { requests_per_connection 1000000; }")
+        with Load(verge, origin) as load:
+            eventually(lambda: verge.metric("verge_disk_write_errors_total") > 0, "it is full")
+            load.go_on(200)
+            print(verge.error_log.read_text())
+            assert lines(verge, "nothing is written for now")
+            subprocess.run(["mount", "-o", "remount,size=200M", folder], check=True)
+            eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
+            load.go_on(100)
+        is_well(verge, origin, "full")
+        verge.client.close()
+        verge.stop()
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+# ---- what is there goes bad
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize("name", ["log", "catalog"])
+def test_a_file_is_cut_under_the_node(origin, verge, fault, name, share):
+    with Load(verge, origin) as load:
+        load.go_on(300)
+        file = fault.folder / name
+        os.truncate(file, int(file.stat().st_size * share))
+        load.go_on(500)
+    is_well(verge, origin, "cut")
+
+
+@pytest.mark.parametrize("name", ["log", "catalog", "everything"])
+def test_files_are_deleted_under_the_node(origin, verge, fault, name):
+    with Load(verge, origin) as load:
+        load.go_on(300)
+        shutil.rmtree(fault.folder) if name == "everything" else (fault.folder / name).unlink()
+        load.go_on(300)
+    verge.restart(kill=True)
+    with Load(verge, origin) as load:
+        load.go_on(100)
+    is_well(verge, origin, "deleted")
+
+
+def flip(file, rng, count, first=0):
+    """So many bits."""
+    with open(file, "r+b") as f:
+        size = f.seek(0, os.SEEK_END)
+        for _ in range(count):
+            at = rng.randrange(first, size)
+            f.seek(at)
+            byte = f.read(1)[0]
+            f.seek(at)
+            f.write(bytes([byte ^ 1 << rng.randrange(8)]))
+
+
+def test_flipped_bits_in_the_log(origin, verge, fault):
+    """Its values are looked at before they are used."""
+    with Load(verge, origin) as load:
+        load.go_on(300)
+        flip(fault.folder / "log", random.Random(1), 2000, first=2 * 4096)
+        load.go_on(500)
+    assert verge.metric("verge_disk_read_errors_total") > 0
+    assert lines(verge, "an object is forgotten: it is not what was written")
+    is_well(verge, origin, "flipped")
+
+
+@pytest.mark.parametrize("name", ["log"])
+@pytest.mark.parametrize("seed", range(4))
+def test_flipped_bits_before_a_start(origin, verge, fault, name, seed):
+    with Load(verge, origin) as load:
+        load.go_on(300)
+    verge.kill()
+    verge.client.close()
+    flip(fault.folder / name, random.Random(seed), 30)
+    verge.start()
+    with Load(verge, origin) as load:
+        load.go_on(300)
+    is_well(verge, origin, "flipped")
+
+
+# ---- a bad chunk, when the head of the response is out already
+
+
+LARGE = 5 * MEGABYTE
+
+
+def corrupted(verge, origin, fault, reply, chunk):
+    """A large object of which that chunk is bad; nothing of it is in memory."""
+    origin.on("/", reply)
+    store(verge, "/")
+    verge.kill()
+    verge.client.close()
+    wanted = pattern(64, chunk * CHUNK_BYTES + 1024)
+    log = (fault.folder / "log").read_bytes()
+    assert log.count(wanted) == 1
+    with open(fault.folder / "log", "r+b") as f:
+        f.seek(log.index(wanted))
+        f.write(b"X")
+    verge.start()
+
+
+def breaks_off_before(verge, at):
+    """What came is right; how much of it came is up to the connection."""
+    with pytest.raises(Truncated) as end:
+        verge.client.get("/")
+    assert len(end.value.body) <= at and end.value.body == pattern(len(end.value.body))
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 40, LARGE // CHUNK_BYTES])
+def test_a_bad_chunk_in_the_middle(origin, verge, fault, chunk):
+    """The response goes on from the origin, with exactly what is missing."""
+    def ranged(exchange):
+        first, _, last = exchange.request["Range"][6:].partition("-")
+        first, last = int(first), min(int(last or LARGE), LARGE - 1)
+        headers = {"Cache-Control": "max-age=60", "ETag": '"v1"', "Content-Range": f"bytes {first}-{last}/{LARGE}"}
+        exchange.reply(Reply(206, headers, pattern(last - first + 1, first)))
+
+    corrupted(verge, origin, fault, fresh(pattern(LARGE), headers={"ETag": '"v1"'}), chunk)
+    origin.on("/", ranged)
+    response = verge.client.get("/")
+    assert response.status == 200 and response.body == pattern(LARGE)
+    assert verge.metric("verge_disk_read_errors_total") == 1 and verge.metric("verge_disk_mended_total") == 1
+
+
+@pytest.mark.parametrize("second", [
+    fresh(b"b" * LARGE, headers={"ETag": '"v2"'}),  # another version by now
+    fresh(b"b" * LARGE),
+    [CLOSE],
+])
+def test_a_bad_chunk_that_cannot_be_mended(origin, verge, fault, second):
+    """It breaks off before the first wrong byte, and the next client has all."""
+    corrupted(verge, origin, fault, fresh(pattern(LARGE), headers={"ETag": '"v1"'}), 40)
+    origin.on("/", second)
+    breaks_off_before(verge, 40 * CHUNK_BYTES)
+    origin.on("/", fresh(b"c" * LARGE))
+    assert verge.client.get("/").body == b"c" * LARGE
+
+
+def test_a_bad_chunk_of_a_body_without_a_validator(origin, verge, fault):
+    """Nobody can say whether the origin still has the same: nothing is put together."""
+    corrupted(verge, origin, fault, fresh(pattern(LARGE)), 40)
+    breaks_off_before(verge, 40 * CHUNK_BYTES)
+    assert verge.client.get("/").body == pattern(LARGE)
+
+
+# ---- too much at once
+
+
+def test_more_than_may_wait(origin, start, fault):
+    verge = start_with(start, fault, more="disk_queue 1M;")
+    with Load(verge, origin, clients=6, classes=("image", "large")) as load:
+        fault.set("HANG")  # so that the queue fills
+        eventually(lambda: verge.metric("verge_disk_dropped_total", cause="queue") > 0, "the queue is full")
+        load.go_on(50)
+        fault.clear()
+        load.go_on(100)
+    is_well(verge, origin, "queue")
+
+
+def test_very_many_tiny_objects(origin, start):
+    """The catalog has room for as many as the log can hold."""
+    verge = start(**disk(), top="limits { requests_per_connection 1000000; }")
+    with Load(verge, origin, clients=1) as load:
+        load.over.set()
+    origin.default = fresh(b"tiny")
+    client = Client(verge.port)
+    for n in range(16_000):
+        client.get(f"/tiny?{n}")
+    client.close()
+    eventually(lambda: verge.metric("verge_disk_evictions_total") > 0, "the log is full")
+    assert verge.metric("verge_disk_write_errors_total") == 0
+    verge.restart(kill=True)
+    assert verge.metric("verge_disk_objects") > 10_000
+    assert verge.client.get("/tiny?15999").body == b"tiny"
