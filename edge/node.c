@@ -47,12 +47,13 @@ static int start_edge(struct node *n, unsigned i)
     return worker_start(&e->worker, nth_cpu(i), edge_start);
 }
 
-/* What the workers need for themselves comes out of the budget, up to an eighth of it: who sets
- * memory means the process. */
+/* What the workers and the disk's writer need for themselves comes out of the budget, up to an
+ * eighth of it: who sets memory means the process. */
 static size_t cache_bytes(const struct config *c)
 {
-    size_t workers = (size_t)node_edges(c) * WORKER_OWN_BYTES, eighth = c->cache.memory_bytes / 8;
-    return c->cache.memory_bytes - (workers < eighth ? workers : eighth);
+    size_t own = (size_t)node_edges(c) * WORKER_OWN_BYTES, eighth = c->cache.memory_bytes / 8;
+    if (c->cache.disk_path.n) own += DISK_OWN_BYTES;
+    return c->cache.memory_bytes - (own < eighth ? own : eighth);
 }
 
 /* What is queued for the disk is not evicted, so it must not be most of what there is.
