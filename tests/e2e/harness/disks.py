@@ -21,7 +21,8 @@ def wait_until_stored(verge, count=1):
 
 def store(verge, *targets, headers=()):
     """Fetches each, and waits until the disk has them all."""
-    before = verge.metric("verge_disk_stored_total")
-    for target in targets:
+    count = verge.metric("verge_disk_stored_total")
+    for target in targets:  # one by one: the queue is short, as the memory is
         verge.client.get(target, headers)
-    wait_until_stored(verge, before + len(targets))
+        count += 1
+        wait_until_stored(verge, count)
