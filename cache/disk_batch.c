@@ -130,7 +130,7 @@ static int give_up_oldest(struct disk *d, struct disk_batch *b)
 {
     struct disk_log_oldest old;
     struct disk_value v;
-    if (!disk_log_oldest(&d->log, &old)) return ENOSPC;
+    if (!disk_log_oldest(&d->log, &old)) return EINVAL; /* it counts more than it has */
     int rc = 0;
     if (read_all(d->log.fd, (char *)&v, sizeof v, disk_log_offset(old.page)) &&
         v.magic == DISK_MAGIC) {
@@ -188,14 +188,16 @@ static int put_value(struct disk *d, struct disk_batch *b, struct disk_write *w,
                             .body_bytes = (uint32_t)body_bytes,
                             .head_bytes = (uint32_t)head_bytes };
     char *to = mempcpy(at, &v, sizeof v);
-    if (body)
+    b->put_bytes += disk_log_cost(size);
+    if (body) {
         memcpy(to, body, body_bytes);
-    else
-        object_copy(o, w->put_bytes, body_bytes, to);
+    } else if (!object_copy(o, w->put_bytes, body_bytes, to)) {
+        memset(at, 0, size); /* its fill has just given it up, and the value is nobody's */
+        return 0;
+    }
     if (with_head) record_write(o, to + body_bytes);
     disk_value_seal(at);
     w->put_bytes += body_bytes;
-    b->put_bytes += disk_log_cost(size);
     *(struct disk_placed *)PUSH(b, placed) = placed;
     return 0;
 }
@@ -225,7 +227,7 @@ static int put_chunks(struct disk *d, struct disk_batch *b, struct disk_write *w
                       bool whole)
 {
     int rc = 0;
-    while (!rc && !disk_batch_is_full(d, b) && w->put_bytes < end) {
+    while (!rc && !disk_batch_is_full(d, b) && w->put_bytes < end && !atomic_load(&w->over)) {
         uint64_t left = end - w->put_bytes;
         uint32_t chunk = (uint32_t)(w->put_bytes / DISK_CHUNK_BYTES);
         if (left < DISK_CHUNK_BYTES && !whole) break;

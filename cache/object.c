@@ -479,13 +479,14 @@ bool object_is_whole(struct object *o, uint64_t *end)
     return whole;
 }
 
-void object_copy(struct object *o, uint64_t from, size_t n, char *to)
+bool object_copy(struct object *o, uint64_t from, size_t n, char *to)
 {
     pthread_mutex_lock(&o->lock);
     const struct payload *p = o->payload;
     uint64_t at = p->first;
-    CHECK(from >= at && from + n <= p->end);
-    for (unsigned i = 0; n; at += p->segments[i++].n) {
+    bool there = from >= at;
+    CHECK(from + n <= p->end);
+    for (unsigned i = 0; there && n; at += p->segments[i++].n) {
         struct slice s = span_slice(&p->segments[i]);
         if (at + s.n <= from) continue;
         s = slice_skip(s, from - at);
@@ -494,6 +495,7 @@ void object_copy(struct object *o, uint64_t from, size_t n, char *to)
         from += s.n, n -= s.n;
     }
     pthread_mutex_unlock(&o->lock);
+    return there;
 }
 
 static void drop_written_locked(struct object *o, uint64_t end)

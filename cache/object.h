@@ -163,8 +163,9 @@ bool object_is_spilling(struct object *o);
 bool object_waits_for_disk(struct object *o);
 /* How far its body goes, and whether that is all. */
 bool object_is_whole(struct object *o, uint64_t *end);
-/* Bytes of the body that are in memory: all, or, where it spills, what was not written yet. */
-void object_copy(struct object *o, uint64_t from, size_t n, char *to);
+/* Bytes of the body that are in memory: all, or, where it spills, what was not written yet. False
+ * where they are not any more: it is not to be stored after all. */
+bool object_copy(struct object *o, uint64_t from, size_t n, char *to);
 /* The disk has the body up to there. UINT64_MAX: and the head, so it is whole: one that spills
  * becomes COMPLETE. */
 void object_written(struct object *o, struct directory *d, struct stored *s, uint64_t end);
