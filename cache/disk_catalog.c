@@ -34,6 +34,7 @@ int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_by
 {
     *c = (struct disk_catalog){ 0 };
     int rc = mdb_env_create(&c->env);
+    if (!rc) rc = mdb_env_set_assert(c->env, disk_log_on_assert);
     if (!rc) rc = mdb_env_set_mapsize(c->env, size_bytes / DISK_PAGE_BYTES * DISK_PAGE_BYTES);
     if (!rc)
         rc = mdb_env_open(c->env, path, MDB_NOSUBDIR | MDB_NOSYNC | MDB_NOTLS | MDB_NOLOCK, 0600);
@@ -79,6 +80,26 @@ void disk_catalog_abort(struct disk_catalog *c)
 
 /* ---- records ---- */
 
+/* What they say decides where memory ends, so they are looked at like everything from a disk. */
+static struct checksum checksum_of_record(const char *value, size_t size_bytes)
+{
+    size_t skipped = sizeof(struct checksum);
+    return checksum_of(slice_of(value + skipped, size_bytes - skipped));
+}
+
+static void seal(char *value, size_t size_bytes)
+{
+    struct checksum sum = checksum_of_record(value, size_bytes);
+    memcpy(value, &sum, sizeof sum);
+}
+
+static bool is_intact(const MDB_val *value)
+{
+    if (value->mv_size < sizeof(struct disk_record)) return false;
+    struct checksum sum = checksum_of_record(value->mv_data, value->mv_size);
+    return memcmp(&sum, value->mv_data, sizeof sum) == 0;
+}
+
 int disk_catalog_put(struct disk_catalog *c, uint64_t id, const struct disk_record *r,
                      const uint32_t *pages)
 {
@@ -88,6 +109,7 @@ int disk_catalog_put(struct disk_catalog *c, uint64_t id, const struct disk_reco
     if (rc) return rc;
     char *at = mempcpy(value.mv_data, r, sizeof *r);
     if (tail) memcpy(at, pages, tail);
+    seal(value.mv_data, value.mv_size);
     return 0;
 }
 
@@ -98,6 +120,7 @@ int disk_catalog_move(struct disk_catalog *c, uint64_t id, uint32_t chunk, uint3
     MDB_val key = { sizeof id, &id }, old, value;
     int rc = mdb_get(c->txn, c->dbi, &key, &old);
     if (rc) return rc == MDB_NOTFOUND ? 0 : rc;
+    if (!is_intact(&old)) return 0;
     char *copy = memcpy(xmalloc(old.mv_size), old.mv_data, old.mv_size);
     memcpy(&r, copy, sizeof r);
     if (chunk == STORED_HEAD || r.page_count == 0) {
@@ -107,6 +130,7 @@ int disk_catalog_move(struct disk_catalog *c, uint64_t id, uint32_t chunk, uint3
     } else if (chunk < r.page_count) {
         memcpy(copy + sizeof r + chunk * sizeof page, &page, sizeof page);
     }
+    seal(copy, old.mv_size);
     value = (MDB_val){ old.mv_size, copy };
     rc = mdb_put(c->txn, c->dbi, &key, &value, 0);
     free(copy);
@@ -132,7 +156,7 @@ static void load_one(struct loading *l, const MDB_val *key, const MDB_val *value
 {
     struct disk_record r;
     uint64_t id;
-    if (key->mv_size != sizeof id || value->mv_size < sizeof r) return;
+    if (key->mv_size != sizeof id || !is_intact(value)) return;
     memcpy(&id, key->mv_data, sizeof id);
     memcpy(&r, value->mv_data, sizeof r);
     size_t tail = value->mv_size - sizeof r;
@@ -163,11 +187,14 @@ int disk_catalog_load(struct disk_catalog *c, void (*count)(void *context, size_
 {
     struct loading l = { .record = record, .context = context };
     MDB_stat stat;
+    MDB_envinfo info;
     int rc = mdb_txn_begin(c->env, NULL, MDB_RDONLY, &c->txn);
     if (rc) return rc;
     rc = mdb_stat(c->txn, c->dbi, &stat);
+    if (!rc) rc = mdb_env_info(c->env, &info);
     if (!rc) {
-        count(context, stat.ms_entries);
+        size_t most = info.me_mapsize / sizeof(struct disk_record);
+        count(context, stat.ms_entries < most ? stat.ms_entries : most);
         rc = load_all(c, &l);
     }
     disk_catalog_abort(c);

@@ -10,6 +10,7 @@
 #define VERGE_CACHE_DISK_CATALOG_H
 
 #include "cache/disk_log.h"
+#include "edge/base/checksum.h"
 
 struct disk_catalog {
     struct MDB_env *env;
@@ -19,7 +20,8 @@ struct disk_catalog {
 
 /* An object on the disk, as it is written; the numbers of its chunks' pages follow it. */
 struct disk_record {
-    uint64_t hash; /* of its primary key, with the store's seed */
+    struct checksum checksum; /* of what follows it; the catalog's */
+    uint64_t hash;            /* of its primary key, with the store's seed */
     uint64_t body_bytes;
     uint64_t purge_seq;                  /* current when its origin request began */
     uint32_t head_page, head_size_bytes; /* the value with its head */

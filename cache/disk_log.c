@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <lmdb.h>
+#include <signal.h>
 #include <string.h>
 
 /* A smaller value would share a page with others, and move with them: LMDB keeps values of up to
@@ -69,6 +70,7 @@ int disk_log_open(struct disk_log *l, const char *path, uint64_t size_bytes)
     /* Not MDB_NOMEMINIT: what others have left in memory is not for the disk. */
     const unsigned flags = MDB_NOSUBDIR | MDB_NOSYNC | MDB_NORDAHEAD | MDB_NOTLS | MDB_NOLOCK;
     int rc = mdb_env_create(&l->env);
+    if (!rc) rc = mdb_env_set_assert(l->env, disk_log_on_assert);
     if (!rc) rc = mdb_env_set_mapsize(l->env, size_bytes / DISK_PAGE_BYTES * DISK_PAGE_BYTES);
     if (!rc) rc = mdb_env_open(l->env, path, flags, 0600);
     if (!rc) rc = open_database(l);
@@ -211,20 +213,21 @@ const char *disk_log_error(int error)
     return mdb_strerror(error);
 }
 
+void disk_log_on_assert(struct MDB_env *env, const char *text)
+{
+    (void)env, (void)text;
+    raise(SIGBUS);
+}
+
 bool disk_log_is_full(int error)
 {
     return error == MDB_MAP_FULL;
 }
 
+/* LMDB's own errors have no other reason here: not to find a page, keys out of order. EFBIG is a
+ * page number that no file has. */
 bool disk_log_is_corrupt(int error)
 {
-    switch (error) {
-    case MDB_CORRUPTED:
-    case MDB_PANIC:
-    case MDB_PAGE_NOTFOUND:
-    case MDB_INVALID:
-    case MDB_VERSION_MISMATCH:
-    case EINVAL: return true;
-    default: return false;
-    }
+    bool own = error >= MDB_KEYEXIST && error <= MDB_LAST_ERRCODE;
+    return (own && error != MDB_MAP_FULL) || error == EINVAL || error == EFBIG;
 }

@@ -75,6 +75,9 @@ static inline uint64_t disk_log_cost(size_t size_bytes)
 
 /* The error's text; its pointer is good for as long as the process. */
 const char *disk_log_error(int error);
+/* For what LMDB finds impossible, such as a page that was changed on the disk: raises SIGBUS, like
+ * one that cannot be read. */
+void disk_log_on_assert(struct MDB_env *env, const char *text);
 bool disk_log_is_full(int error);    /* of this file's own limit */
 bool disk_log_is_corrupt(int error); /* nothing more can be done with the file */
 

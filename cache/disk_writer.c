@@ -35,16 +35,18 @@ struct writer {
     int64_t grow_at_ms;   /* towards it */
     uint64_t *forgetting; /* taken from the disk, not yet out of the catalog */
     size_t forgetting_count, forgetting_capacity;
-    uint64_t forgetting_upto; /* settled once they are */
+    uint64_t forgetting_upto;   /* settled once they are */
+    uint64_t highest_purge_seq; /* of what was found at start */
 };
 
 /* ---- pages that cannot be read ---- */
 
-/* LMDB reads its tree through a map, and what the disk cannot give ends a process by SIGBUS. Here
- * it ends the batch. */
+/* LMDB reads its tree through a map and believes what it says. What the disk cannot give ends a
+ * process by SIGBUS, a page number that was changed on the disk by SIGSEGV. Here they end what the
+ * writer does just now. */
 static _Thread_local sigjmp_buf *guard;
 
-static void on_sigbus(int number, siginfo_t *info, void *context)
+static void on_damage(int number, siginfo_t *info, void *context)
 {
     (void)info, (void)context;
     if (guard) siglongjmp(*guard, PAGE_DAMAGED);
@@ -52,11 +54,24 @@ static void on_sigbus(int number, siginfo_t *info, void *context)
     raise(number);
 }
 
-static void catch_sigbus(void)
+static void catch_damage(void)
 {
-    struct sigaction a = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_NODEFER };
+    struct sigaction a = { .sa_sigaction = on_damage, .sa_flags = SA_SIGINFO | SA_NODEFER };
     sigemptyset(&a.sa_mask);
     sigaction(SIGBUS, &a, NULL);
+    sigaction(SIGSEGV, &a, NULL);
+}
+
+static int guarded(struct writer *wr, int (*work)(struct writer *wr))
+{
+    sigjmp_buf here;
+    int rc = sigsetjmp(here, 1);
+    if (rc == 0) {
+        guard = &here;
+        rc = work(wr);
+    }
+    guard = NULL;
+    return rc;
 }
 
 /* ---- a batch ---- */
@@ -331,16 +346,22 @@ static void keep_dropped(struct writer *wr)
     add_forgetting(wr, b->dropped, b->dropped_count);
 }
 
-static void reopen(struct writer *wr)
+static int open_anew(struct writer *wr)
 {
     uint64_t highest;
+    return disk_store_open(wr->disk, false, &highest);
+}
+
+static void reopen(struct writer *wr)
+{
     if (wr->damages > DAMAGES_MAX) {
         wr->retry_at_ms = INT64_MAX;
         return;
     }
-    int rc = disk_store_open(wr->disk, false, &highest);
+    int rc = guarded(wr, open_anew);
     if (rc) {
         fail(wr, rc);
+        if (rc == PAGE_DAMAGED) abandon(wr);
         return;
     }
     wr->open = true;
@@ -352,18 +373,6 @@ static void reopen(struct writer *wr)
 
 /* ---- the thread ---- */
 
-static int guarded_batch(struct writer *wr)
-{
-    sigjmp_buf here;
-    int rc = sigsetjmp(here, 1);
-    if (rc == 0) {
-        guard = &here;
-        rc = write_batch(wr);
-    }
-    guard = NULL;
-    return rc;
-}
-
 static void turn(struct writer *wr)
 {
     struct disk *d = wr->disk;
@@ -373,7 +382,7 @@ static void turn(struct writer *wr)
     }
     take_forgotten(wr);
     grow(wr);
-    int rc = guarded_batch(wr);
+    int rc = guarded(wr, write_batch);
     bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);
     if (rc) keep_dropped(wr);
     if (disk_log_is_full(rc) && wr->squeezes < SQUEEZES_MAX)
@@ -423,7 +432,6 @@ static void *run(void *argument)
 {
     struct writer *wr = argument;
     struct disk *d = wr->disk;
-    catch_sigbus();
     while (wait_for_work(wr)) turn(wr);
     give_up_queue(wr);
     if (wr->open) disk_store_close(d, !wr->failing);
@@ -433,18 +441,26 @@ static void *run(void *argument)
     return NULL;
 }
 
+static int open_what_is_there(struct writer *wr)
+{
+    return disk_store_open(wr->disk, true, &wr->highest_purge_seq);
+}
+
 void disk_writer_start(struct disk *d, uint64_t *highest_purge_seq)
 {
     struct writer *wr = xcalloc(1, sizeof *wr);
     wr->disk = d;
     disk_batch_init(&wr->batch);
-    int rc = disk_store_open(d, true, highest_purge_seq);
+    catch_damage();
+    int rc = guarded(wr, open_what_is_there);
+    *highest_purge_seq = wr->highest_purge_seq;
     wr->open = rc == 0;
     wr->limit_bytes = d->log.limit_bytes;
     if (rc)
         fail(wr, rc);
     else
         recover(wr);
+    if (rc == PAGE_DAMAGED) abandon(wr);
     pthread_create(&d->thread, NULL, run, wr);
 }
 
