@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from harness import (CHUNK_BYTES, CLOSE, MEGABYTE, Reply, disk, eventually, fresh, in_parallel, outlive, pattern, store,
+from harness import (CHUNK_BYTES, CLOSE, MEGABYTE, Reply, disk, eventually, fresh, outlive, pattern, store,
                      wait_until_stored)
 
 SIZE = 64 * MEGABYTE
@@ -203,7 +203,7 @@ def fill(verge, origin, count, size, between=lambda: None):
                 between()
 
 
-@pytest.mark.parametrize("size, count", [(MEGABYTE + 1, 200), (100_000, 2000)])
+@pytest.mark.parametrize("size, count", [(MEGABYTE + 1, 150), (100_000, 1600)])
 def test_the_folder_keeps_its_size(origin, verge, size, count):
     """Filled with more than it holds: the hot ones stay, also across kill -9, and the rest has been right."""
     hot = [f"/hot/{n}" for n in range(5)]
@@ -211,21 +211,21 @@ def test_the_folder_keeps_its_size(origin, verge, size, count):
         origin.on(path, fresh(pattern(50_000, 16 * n), 600))
     most, over = 0, threading.Event()
 
-    def watch(_):
+    def watch():
         nonlocal most
         while not over.wait(0.1):
             most = max(most, bytes_on_disk(verge.directory / "disk"))
 
-    def work(_):
-        try:
-            fill(verge, origin, count, size, lambda: [verge.client.get(path) for path in hot])
-        finally:
-            over.set()
-
-    in_parallel(2, lambda n: (watch, work)[n](n))
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        fill(verge, origin, count, size, lambda: [verge.client.get(path) for path in hot])
+    finally:
+        over.set()
+        watcher.join()
     assert most <= SIZE * 1.05
     assert verge.metric("verge_disk_evictions_total") > 0
-    assert verge.metric("verge_disk_written_bytes_total") > 2 * SIZE
+    assert verge.metric("verge_disk_written_bytes_total") > 1.5 * SIZE
     assert verge.metric("verge_disk_write_errors_total") == 0
     wait_until_stored(verge, 100)
     verge.restart(kill=True)

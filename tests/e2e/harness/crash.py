@@ -11,7 +11,6 @@ The seed decides what each client does and when the kill comes; threads decide t
 
 import random
 import threading
-import time
 import zlib
 from collections import Counter
 
