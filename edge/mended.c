@@ -17,10 +17,10 @@ struct mended {
     uint64_t at, end;
 };
 
-bool mended_is_needed(const struct object *o)
+bool mended_is_needed(const struct object *o, size_t memory_max_bytes)
 {
-    bool whole = object_state(o) == OBJECT_COMPLETE;
-    return whole ? !payload_is_resident(o->payload) : payload_stored(o->payload) != NULL;
+    if (object_state(o) == OBJECT_COMPLETE) return !payload_is_resident(o->payload);
+    return o->head.length > 0 && (uint64_t)o->head.length > memory_max_bytes;
 }
 
 static void on_ready(struct body *source)

@@ -11,8 +11,9 @@
 #include "edge/piece.h"
 #include "protocols/http/body.h"
 
-/* Has o something that only the disk has? Then it is worth the trouble. */
-bool mended_is_needed(const struct object *o);
+/* Does its reader need the disk, or may it come to that while it fills? Larger bodies than
+ * memory_max_bytes do. Then it is worth the trouble. */
+bool mended_is_needed(const struct object *o, size_t memory_max_bytes);
 /* The bytes [first, end) of o, UINT64_MAX for all there are; *from is borrowed until close, and
  * names what o is. The body lives in the arena. */
 struct body *mended_open(struct object *o, const struct piece_source *from, uint64_t first,

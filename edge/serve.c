@@ -126,7 +126,8 @@ static struct piece_source source_of(struct serve *s)
 /* Where the disk fails once the head is sent, slices may go on. */
 static const struct piece_source *mending_source(struct serve *s, const struct object *o)
 {
-    if (!mended_is_needed(o)) return NULL;
+    struct index *ix = index_of(s);
+    if (!ix->disk || !mended_is_needed(o, ix->object_memory_max_bytes)) return NULL;
     struct piece_source *from = arena_alloc(&s->x->arena, sizeof *from);
     *from = source_of(s);
     return from;
