@@ -13,4 +13,4 @@ def test_nothing_wrong_is_served_after_a_kill(tmp_path):
     print(f"CRASH_SEED={SEED}")
     seen = crash.run(tmp_path, SEED, KILLS)
     print(seen)
-    assert seen["served"] > 100 * KILLS and seen["not stored"]
+    assert seen["served"] > 20 * KILLS and seen["not stored"]
