@@ -295,6 +295,35 @@ unsigned directory_walk(struct directory *d, struct directory_place *place, stru
     return n;
 }
 
+static struct stored *take_all(struct directory *d, struct directory_shard *sh)
+{
+    struct stored *taken = NULL;
+    pthread_mutex_lock(&sh->lock);
+    for (size_t b = 0; b < sh->bucket_count; b++) {
+        while (sh->buckets[b]) {
+            struct stored *s = sh->buckets[b];
+            take_out_locked(d, sh, &sh->buckets[b]);
+            s->next = taken;
+            taken = s;
+        }
+    }
+    pthread_mutex_unlock(&sh->lock);
+    return taken;
+}
+
+void directory_clear(struct directory *d)
+{
+    for (int i = 0; i < DIRECTORY_SHARDS; i++) {
+        struct stored *taken = take_all(d, &d->shards[i]);
+        while (taken) {
+            struct stored *s = taken;
+            taken = s->next;
+            s->next = NULL;
+            stored_drop(d, &s);
+        }
+    }
+}
+
 /* ---- one object ---- */
 
 static uint32_t *place_of(struct stored *s, uint32_t chunk)

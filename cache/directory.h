@@ -89,6 +89,8 @@ unsigned directory_forget_all(struct directory *d, uint64_t hash, enum directory
                               void *context);
 /* The listed object with that number; a reference for the caller, NULL where there is none. */
 struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id);
+/* All are forgotten. */
+void directory_clear(struct directory *d);
 /* Any listed, whole object, for who lists them: from a place on, which moves on; NULL at the end.
  */
 struct directory_place {

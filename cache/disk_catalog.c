@@ -12,6 +12,7 @@
 
 static int open_database(struct disk_catalog *c)
 {
+    if (disk_log_is_cut(c->env, &c->least_bytes)) return MDB_CORRUPTED;
     int rc = mdb_txn_begin(c->env, NULL, 0, &c->txn);
     if (rc) return rc;
     rc = mdb_dbi_open(c->txn, NULL, MDB_INTEGERKEY, &c->dbi);
@@ -60,6 +61,7 @@ int disk_catalog_sync(struct disk_catalog *c)
 
 int disk_catalog_begin(struct disk_catalog *c)
 {
+    if (disk_log_is_cut(c->env, &c->least_bytes)) return MDB_CORRUPTED;
     int rc = mdb_txn_begin(c->env, NULL, 0, &c->txn);
     if (rc) c->txn = NULL;
     return rc;

@@ -16,6 +16,7 @@ struct disk_catalog {
     struct MDB_env *env;
     struct MDB_txn *txn;
     unsigned dbi;
+    uint64_t least_bytes; /* the file has had */
 };
 
 /* An object on the disk, as it is written; the numbers of its chunks' pages follow it. */

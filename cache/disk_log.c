@@ -5,6 +5,7 @@
 #include <lmdb.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* A smaller value would share a page with others, and move with them: LMDB keeps values of up to
  * half a page in the leaves of its tree. */
@@ -16,6 +17,9 @@
 #define PAGE_HEADER_BYTES 16
 #define PAGE_FLAGS_AT     10
 #define PAGE_OVERFLOW     0x04
+
+/* Pages at the file's end that a transaction took and gave back are never written. */
+#define UNWRITTEN_BYTES (1u << 20)
 
 /* ---- opening ---- */
 
@@ -50,6 +54,7 @@ static int check_layout(struct disk_log *l)
 
 static int open_database(struct disk_log *l)
 {
+    if (disk_log_is_cut(l->env, &l->least_bytes)) return MDB_CORRUPTED;
     int rc = mdb_env_get_fd(l->env, &l->fd);
     if (!rc) rc = mdb_txn_begin(l->env, NULL, 0, &l->txn);
     if (rc) return rc;
@@ -110,8 +115,22 @@ static void find_map(struct disk_log *l)
     l->map = page - number * DISK_PAGE_BYTES;
 }
 
+bool disk_log_is_cut(struct MDB_env *env, uint64_t *least_bytes)
+{
+    int fd;
+    struct stat file;
+    MDB_envinfo info;
+    if (mdb_env_get_fd(env, &fd) || fstat(fd, &file) < 0 || mdb_env_info(env, &info)) return true;
+    uint64_t size = (uint64_t)file.st_size;
+    uint64_t pages = ((uint64_t)info.me_last_pgno + 1) * DISK_PAGE_BYTES;
+    bool cut = *least_bytes ? size < *least_bytes : size + UNWRITTEN_BYTES < pages;
+    *least_bytes = size;
+    return cut;
+}
+
 int disk_log_begin(struct disk_log *l)
 {
+    if (disk_log_is_cut(l->env, &l->least_bytes)) return MDB_CORRUPTED;
     int rc = mdb_txn_begin(l->env, NULL, 0, &l->txn);
     if (rc) {
         l->txn = NULL;

@@ -35,6 +35,7 @@ struct disk_log {
     uint64_t next;        /* sequence of the next value */
     uint64_t limit_bytes; /* of values, as disk_log_used counts them */
     uint64_t used_bytes;
+    uint64_t least_bytes; /* the file has had */
 };
 
 /* What is at the log's oldest end. */
@@ -72,6 +73,10 @@ static inline uint64_t disk_log_cost(size_t size_bytes)
 {
     return (size_bytes + 16 + DISK_PAGE_BYTES - 1) / DISK_PAGE_BYTES * DISK_PAGE_BYTES;
 }
+
+/* Whether a file is shorter than LMDB has left it: what is missing would be read as zeros once the
+ * file grows again, which LMDB does not expect. *least_bytes: of the last time, 0 at first. */
+bool disk_log_is_cut(struct MDB_env *env, uint64_t *least_bytes);
 
 /* The error's text; its pointer is good for as long as the process. */
 const char *disk_log_error(int error);

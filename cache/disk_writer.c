@@ -312,15 +312,7 @@ static void recover(struct writer *wr)
 static void abandon(struct writer *wr)
 {
     struct disk *d = wr->disk;
-    struct directory_place place = { 0 };
-    struct stored *found[64];
-    unsigned n;
-    while ((n = directory_walk(&d->directory, &place, found, 64))) {
-        for (unsigned i = 0; i < n; i++) {
-            directory_forget(&d->directory, found[i]);
-            stored_drop(&d->directory, &found[i]);
-        }
-    }
+    directory_clear(&d->directory);
     disk_store_abandon(d);
     wr->open = false;
     wr->damages++;
