@@ -93,11 +93,33 @@ static int collect(struct disk *d, struct disk_batch *b)
     return rc;
 }
 
-/* What must be gone from the catalog before anything else changes. */
+static void add_forgetting(struct writer *wr, const uint64_t *ids, size_t n)
+{
+    if (wr->forgetting_count + n > wr->forgetting_capacity) {
+        wr->forgetting_capacity = 2 * (wr->forgetting_count + n);
+        wr->forgetting = xrealloc(wr->forgetting, wr->forgetting_capacity * sizeof *wr->forgetting);
+    }
+    if (n) memcpy(wr->forgetting + wr->forgetting_count, ids, n * sizeof *ids);
+    wr->forgetting_count += n;
+}
+
+static void take_forgotten(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    pthread_mutex_lock(&d->lock);
+    add_forgetting(wr, d->forgotten, d->forgotten_count);
+    wr->forgetting_upto = d->forgotten_ever;
+    d->forgotten_count = 0;
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* What must be gone from the catalog before anything else changes: also what was forgotten for an
+ * object that is in this batch already, or the catalog had both for a moment. */
 static int remove_records(struct writer *wr)
 {
     struct disk *d = wr->disk;
     struct disk_batch *b = &wr->batch;
+    take_forgotten(wr);
     if (!b->dropped_count && !wr->forgetting_count) return 0;
     int rc = disk_catalog_begin(&d->catalog);
     for (size_t i = 0; i < b->dropped_count && !rc; i++)
@@ -191,26 +213,6 @@ static int write_batch(struct writer *wr)
 }
 
 /* ---- who waits for what is forgotten ---- */
-
-static void add_forgetting(struct writer *wr, const uint64_t *ids, size_t n)
-{
-    if (wr->forgetting_count + n > wr->forgetting_capacity) {
-        wr->forgetting_capacity = 2 * (wr->forgetting_count + n);
-        wr->forgetting = xrealloc(wr->forgetting, wr->forgetting_capacity * sizeof *wr->forgetting);
-    }
-    if (n) memcpy(wr->forgetting + wr->forgetting_count, ids, n * sizeof *ids);
-    wr->forgetting_count += n;
-}
-
-static void take_forgotten(struct writer *wr)
-{
-    struct disk *d = wr->disk;
-    pthread_mutex_lock(&d->lock);
-    add_forgetting(wr, d->forgotten, d->forgotten_count);
-    wr->forgetting_upto = d->forgotten_ever;
-    d->forgotten_count = 0;
-    pthread_mutex_unlock(&d->lock);
-}
 
 static void tell_waiting_locked(struct disk *d, uint64_t upto)
 {
@@ -372,7 +374,6 @@ static void turn(struct writer *wr)
         reopen(wr);
         return;
     }
-    take_forgotten(wr);
     grow(wr);
     int rc = guarded(wr, write_batch);
     bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);

@@ -121,7 +121,7 @@ bool index_passes(struct index *ix, const struct key *key, int64_t now_ms);
 /* ---- the disk ---- */
 
 /* An object that was read from its place on the disk: as publish, but what is in the index already,
- * or was purged, wins; then its place is forgotten, and false. */
+ * unless it was written before it, or was purged, wins; then its place is forgotten, and false. */
 bool index_insert_loaded(struct index *ix, struct object *o, struct stored *place);
 /* An object has got a place: false where it is not in the index any more. The writer's. */
 bool index_attach(struct index *ix, struct object *o, struct stored *place);

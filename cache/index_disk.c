@@ -11,6 +11,15 @@ static struct object *find_same(const struct index_entry *e, struct slice vary,
     return NULL;
 }
 
+/* Of two that were written for the same, the later one is right. */
+static bool is_latest(const struct index_entry *e, const struct object *o,
+                      const struct stored *place)
+{
+    const struct object *same = find_same(e, o->vary, o->vary_key);
+    const struct stored *other = same ? payload_stored(same->payload) : NULL;
+    return !same || (other && other->id < place->id);
+}
+
 bool index_insert_loaded(struct index *ix, struct object *o, struct stored *place)
 {
     struct removed removed = { 0 };
@@ -21,8 +30,7 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = entry_get(ix, s, &o->key);
     entry_obey(e, &whole);
-    bool valid =
-        entry_usable(e, o) && !find_same(e, o->vary, o->vary_key) && stored_is_listed(place);
+    bool valid = entry_usable(e, o) && is_latest(e, o, place) && stored_is_listed(place);
     if (valid) {
         entry_insert(ix, e, o, &removed);
         index_mark_loaded(ix, o);
