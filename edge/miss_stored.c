@@ -68,6 +68,7 @@ void miss_apply_head(struct miss *m, const struct response *r)
     get.method = METHOD_GET;
     if (!policy_head_freshens(r, &stored->head)) {
         index_remove(miss_index(m), stored);
+        if (miss_index(m)->disk) m->forgot = true;
     } else if (object_state(stored) == OBJECT_COMPLETE) {
         struct object *o = freshen(m, stored, r, &get);
         object_drop(&o);
