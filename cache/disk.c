@@ -245,6 +245,8 @@ struct disk *disk_open(const struct disk_settings *settings, struct index *ix,
     d->settings = *settings;
     d->settings.path = xstrdup(settings->path);
     d->lock_fd = -1;
+    d->next_id = 1; /* of this process, however often its store is begun anew: who still reads of an
+                       old one must not find another's value */
     atomic_init(&d->fd, -1);
     pthread_mutex_init(&d->lock, NULL);
     init_bell(&d->bell);

@@ -213,7 +213,6 @@ int disk_store_open(struct disk *d, bool keep, uint64_t *highest_purge_seq)
     if (!rc) rc = lock_folder(d);
     if (rc) return rc;
     examine(d, keep);
-    d->next_id = 1;
     rc = open_or_begin_anew(d);
     if (rc) return rc;
     rc = load(d, highest_purge_seq);

@@ -352,6 +352,7 @@ static void reopen(struct writer *wr)
         wr->retry_at_ms = INT64_MAX;
         return;
     }
+    directory_clear(&wr->disk->directory); /* of what a start that failed has found */
     int rc = guarded(wr, open_anew);
     if (rc) {
         fail(wr, rc);
