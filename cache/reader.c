@@ -74,9 +74,11 @@ static void on_chunk(struct disk_read *read, struct block *value)
     r->body.ready(&r->body);
 }
 
+/* Who began while the object was being filled pins it here. */
 static enum body_result read_chunk(struct reader *r)
 {
     const struct payload *p = r->object->payload;
+    if (!r->pinned) r->pinned = stored_pin(p->directory, payload_stored(p));
     let_go_of_chunk(r);
     r->reading = true;
     disk_read_start(&r->read, disk_of(p), payload_stored(p), r->chunk_number, r->wait.scope,
