@@ -30,6 +30,7 @@ static int read_extent(struct disk_log *l)
     MDB_stat stat;
     int rc = mdb_stat(l->txn, l->dbi, &stat);
     if (rc) return rc;
+    if (stat.ms_psize != DISK_PAGE_BYTES) return MDB_VERSION_MISMATCH;
     l->used_bytes = (uint64_t)stat.ms_overflow_pages * DISK_PAGE_BYTES;
     rc = mdb_cursor_get(l->cursor, &key, &value, MDB_LAST);
     l->next = 1;
@@ -40,13 +41,14 @@ static int read_extent(struct disk_log *l)
     return 0;
 }
 
-/* What is known of LMDB's file is true of the version that this was written for. */
+/* What is known of LMDB's file is true of the version that this was written for. One that is full
+ * was begun by it. */
 static int check_layout(struct disk_log *l)
 {
     char *at;
     uint32_t page;
     int rc = disk_log_append(l, DISK_VALUE_BYTES, &at, &page);
-    if (rc) return rc;
+    if (rc) return rc == MDB_MAP_FULL ? 0 : rc;
     uint16_t flags;
     memcpy(&flags, at - PAGE_HEADER_BYTES + PAGE_FLAGS_AT, sizeof flags);
     return flags & PAGE_OVERFLOW && page ? 0 : MDB_VERSION_MISMATCH;
