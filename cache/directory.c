@@ -328,8 +328,8 @@ void directory_clear(struct directory *d)
 
 static uint32_t *place_of(struct stored *s, uint32_t chunk)
 {
-    if (chunk == STORED_HEAD || (!s->pages && chunk == 0)) return &s->head_page;
-    return chunk < s->page_count ? &s->pages[chunk] : NULL;
+    if (chunk < s->page_count) return &s->pages[chunk];
+    return chunk == STORED_HEAD || chunk == s->page_count ? &s->head_page : NULL;
 }
 
 bool stored_locate(struct directory *d, struct stored *s, uint32_t chunk, uint32_t *page,

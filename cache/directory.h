@@ -34,7 +34,7 @@ struct stored {
     struct stored *next;         /* in its bucket */
     uint64_t hash, id;           /* constant, like slice */
     _Atomic uint64_t body_bytes; /* UINT64_MAX while its last chunk is not known */
-    uint32_t *pages; /* of its chunks; NULL: the value with the head has all of the body */
+    uint32_t *pages;             /* of its chunks, but for what is in one value with the head */
     uint32_t page_count;
     uint32_t head_page, head_size_bytes;
     uint32_t slice;

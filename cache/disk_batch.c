@@ -207,34 +207,42 @@ static bool fits_one_value(const struct object *o, uint64_t body_bytes)
     return sizeof(struct disk_value) + body_bytes + record_size(o) <= DISK_VALUE_BYTES;
 }
 
-/* The body is on the disk already: only the head is another; with it, where both are one value. */
+/* The body is on the disk already: only the head is another, and with it what of the body is in one
+ * value with it. */
 static int put_head_again(struct disk *d, struct disk_batch *b, struct disk_write *w)
 {
     struct disk_value old;
     struct stored *s = w->stored;
     uint32_t page, size;
-    if (s->page_count) return put_value(d, b, w, STORED_HEAD, "", 0, true);
     bool there = stored_locate(&d->directory, s, STORED_HEAD, &page, &size) &&
                  read_value(d, b, page, size, &old) && old.id == s->id;
     if (!there || !fits_one_value(w->object, old.body_bytes)) return 0;
     char *body = memcpy(xmalloc(old.body_bytes + 1u), b->buffer + sizeof old, old.body_bytes);
-    int rc = put_value(d, b, w, 0, body, old.body_bytes, true); /* the buffer is needed for room */
+    int rc = put_value(d, b, w, old.chunk, body, old.body_bytes, true); /* buffer is for room */
     free(body);
     return rc;
 }
 
+/* Up to what goes into one value with the head. */
 static int put_chunks(struct disk *d, struct disk_batch *b, struct disk_write *w, uint64_t end,
                       bool whole)
 {
     int rc = 0;
-    while (!rc && !disk_batch_is_full(d, b) && w->put_bytes < end && !atomic_load(&w->over)) {
+    while (!rc && !disk_batch_is_full(d, b) && !atomic_load(&w->over)) {
         uint64_t left = end - w->put_bytes;
         uint32_t chunk = (uint32_t)(w->put_bytes / DISK_CHUNK_BYTES);
-        if (left < DISK_CHUNK_BYTES && !whole) break;
+        if (whole ? fits_one_value(w->object, left) : left < DISK_CHUNK_BYTES) break;
         if (left > DISK_CHUNK_BYTES) left = DISK_CHUNK_BYTES;
         rc = put_value(d, b, w, chunk, NULL, left, false);
     }
     return rc;
+}
+
+static int put_last(struct disk *d, struct disk_batch *b, struct disk_write *w, uint64_t left)
+{
+    bool has_body = left || w->put_bytes == 0;
+    uint32_t chunk = has_body ? (uint32_t)(w->put_bytes / DISK_CHUNK_BYTES) : STORED_HEAD;
+    return put_value(d, b, w, chunk, NULL, left, true);
 }
 
 static int put_body(struct disk *d, struct disk_batch *b, struct disk_write *w, bool *more)
@@ -244,12 +252,15 @@ static int put_body(struct disk *d, struct disk_batch *b, struct disk_write *w, 
     bool whole = object_is_whole(o, &end);
     if (!w->stored) begin(d, w);
     if (whole) w->stored->body_bytes = end;
-    if (whole && w->put_bytes == 0 && fits_one_value(o, end))
-        return put_value(d, b, w, 0, NULL, end, true);
+    if (whole && !fits_one_value(o, 0)) {
+        disk_write_fail(d, w); /* its head is too large */
+        return 0;
+    }
     int rc = put_chunks(d, b, w, end, whole);
-    bool ready = whole && w->put_bytes == end;
-    *more = whole ? !ready : end - w->put_bytes >= DISK_CHUNK_BYTES;
-    return rc || !ready ? rc : put_value(d, b, w, STORED_HEAD, NULL, 0, true);
+    uint64_t left = end - w->put_bytes;
+    bool ready = whole && fits_one_value(o, left);
+    *more = whole ? !ready : left >= DISK_CHUNK_BYTES;
+    return rc || !ready ? rc : put_last(d, b, w, left);
 }
 
 int disk_batch_put(struct disk *d, struct disk_batch *b, struct disk_write *w, bool *more)

@@ -125,7 +125,7 @@ int disk_catalog_move(struct disk_catalog *c, uint64_t id, uint32_t chunk, uint3
     if (!is_intact(&old)) return 0;
     char *copy = memcpy(xmalloc(old.mv_size), old.mv_data, old.mv_size);
     memcpy(&r, copy, sizeof r);
-    if (chunk == STORED_HEAD || r.page_count == 0) {
+    if (chunk >= r.page_count) {
         r.head_page = page;
         r.head_size_bytes = size_bytes;
         memcpy(copy, &r, sizeof r);

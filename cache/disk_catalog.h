@@ -27,7 +27,7 @@ struct disk_record {
     uint64_t purge_seq;                  /* current when its origin request began */
     uint32_t head_page, head_size_bytes; /* the value with its head */
     uint32_t slice;                      /* as in struct key */
-    uint32_t page_count;                 /* 0: the value with the head has all of the body */
+    uint32_t page_count;                 /* of the chunks before those in the value with the head */
 };
 
 int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_bytes);

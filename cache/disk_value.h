@@ -1,9 +1,9 @@
 /* disk_value: what a value of the log looks like: a header, bytes of a body, bytes of a head.
  *
- * A small object is one value with both. A larger one has a value for each chunk of its body and
- * one with its head behind them. The header says whose the value is, so that a page which has
- * become another's is told from the one that was looked for, and its checksum covers all but
- * itself. */
+ * An object has a value for each chunk of its body but the last, and one with that and the head;
+ * where these do not fit together, one for each. So a small object is one value. The header says
+ * whose the value is, so that a page which has become another's is told from the one that was
+ * looked for, and its checksum covers all but itself. */
 #ifndef VERGE_CACHE_DISK_VALUE_H
 #define VERGE_CACHE_DISK_VALUE_H
 

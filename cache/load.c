@@ -44,7 +44,8 @@ static struct object *make_object(struct load *l, struct stored *place, const st
     struct index *ix = l->index;
     bool keep = place->body_bytes <= ix->object_memory_max_bytes;
     struct payload *p = payload_new_stored(&ix->disk->directory, place, keep);
-    if (place->page_count == 0) p->cost_bytes += payload_keep(p, 0, value);
+    const struct disk_value *v = &l->read.value;
+    if (v->body_bytes) payload_keep(p, v->chunk, value);
     budget_charge(&ix->budget, p->cost_bytes);
     struct object *o = object_whole(&l->pending->key, &ix->budget, ix->window_bytes, p, &r->head,
                                     &r->freshness, r->vary, r->vary_key, r->purge_seq);
