@@ -397,24 +397,25 @@ bool stored_pin(struct directory *d, struct stored *s)
 }
 
 /* Decided once in a pass, for the first chunk; the others follow. */
-static bool keeps(struct stored *s, uint32_t chunk, bool full)
+static bool keeps(struct stored *s, uint32_t chunk, enum stored_keeping keeping)
 {
     bool pinned = atomic_load(&s->pins) > 0 || s->flags & STORED_FILLING;
     bool decided = chunk != 0 && s->flags & STORED_KEEPING;
-    bool keep = full ? pinned : decided || admission_keeps(atomic_load(&s->hits), pinned);
+    bool wanted = decided || admission_keeps(atomic_load(&s->hits), pinned);
+    bool keep = keeping == KEEP_WANTED ? wanted : keeping == KEEP_PINNED && pinned;
     if (chunk == 0 || !decided) atomic_store(&s->hits, 0);
     s->flags = (uint8_t)(keep ? s->flags | STORED_KEEPING : s->flags & ~STORED_KEEPING);
     return keep;
 }
 
 enum stored_fate stored_judge(struct directory *d, struct stored *s, uint32_t chunk, uint32_t page,
-                              bool full)
+                              enum stored_keeping keeping)
 {
     struct directory_shard *sh = shard_of(d, s->hash);
     pthread_mutex_lock(&sh->lock);
     const uint32_t *at = place_of(s, chunk);
     bool listed = s->flags & STORED_LISTED && at && *at == page;
-    bool keep = listed && keeps(s, chunk, full);
+    bool keep = listed && keeps(s, chunk, keeping);
     bool drop = listed && !keep;
     if (drop) unlist_locked(d, sh, s);
     pthread_mutex_unlock(&sh->lock);

@@ -148,8 +148,9 @@ enum stored_fate {
     FATE_KEPT,   /* to be appended again */
     FATE_DROPPED /* it was forgotten for it */
 };
-/* full: only what is pinned can be kept. */
+/* What may be kept: what was asked for, only what is being read or filled, or not even that. */
+enum stored_keeping { KEEP_WANTED, KEEP_PINNED, KEEP_NOTHING };
 enum stored_fate stored_judge(struct directory *d, struct stored *s, uint32_t chunk, uint32_t page,
-                              bool full);
+                              enum stored_keeping keeping);
 
 #endif

@@ -105,6 +105,7 @@ void disk_write_abort(struct disk *d, struct object *o)
     struct disk_write *w = atomic_load(&o->write);
     if (!w || atomic_load(&w->over)) return;
     disk_write_end(d, w);
+    if (object_is_spilling(o)) object_stop_retaining(o, disk_spill_bytes(d));
     pthread_mutex_lock(&d->lock);
     enqueue_locked(d, w);
     pthread_mutex_unlock(&d->lock);
@@ -202,7 +203,8 @@ bool disk_has_unloaded(struct disk *d, const struct key *key)
 bool disk_is_settled(struct disk *d, struct disk_wait *w, struct worker *worker)
 {
     pthread_mutex_lock(&d->lock);
-    bool settled = d->settled >= d->forgotten_ever || !atomic_load(&d->up);
+    bool given_up = !atomic_load(&d->up) && atomic_load(&d->is_distrusted);
+    bool settled = d->settled >= d->forgotten_ever || given_up;
     if (!settled) {
         w->worker = worker;
         w->upto = d->forgotten_ever;
@@ -214,6 +216,7 @@ bool disk_is_settled(struct disk *d, struct disk_wait *w, struct worker *worker)
 
 void disk_read_failed(struct disk *d, struct stored *s, const char *why)
 {
+    if (!stored_is_listed(s)) return; /* it went while it was read */
     metric_add(METRIC_DISK_READ_ERRORS, 1);
     log_event(LOG_WARNING, "disk cache %s: an object is forgotten: %s", d->settings.path, why);
     disk_forget(d, s);

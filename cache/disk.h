@@ -67,6 +67,7 @@ struct disk {
     int lock_fd;
     _Atomic int fd;                           /* of the log, to read from */
     _Atomic bool up;                          /* it takes what is to be written */
+    _Atomic bool is_distrusted;               /* the next start begins anew */
     _Atomic uint64_t used_bytes, limit_bytes; /* of the log */
 
     /* The writer's. */

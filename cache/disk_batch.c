@@ -106,12 +106,19 @@ static int append_again(struct disk *d, struct disk_batch *b, struct stored *s, 
 
 /* Most values go unread. What is to be kept and cannot be read is not: its reader would find the
  * same. */
+/* A batch appends no more than twice its size again: who reads what then goes, or fills it, goes on
+ * without the disk. */
+static enum stored_keeping keeping(const struct disk *d, const struct disk_batch *b)
+{
+    if (b->moved_bytes >= 2 * d->batch_bytes) return KEEP_NOTHING;
+    return b->sparing || b->moved_bytes >= d->batch_bytes ? KEEP_PINNED : KEEP_WANTED;
+}
+
 static int judge(struct disk *d, struct disk_batch *b, struct stored *s, uint32_t chunk,
                  const struct disk_log_oldest *old)
 {
     struct disk_value v;
-    bool full = b->sparing || b->moved_bytes >= 2 * d->batch_bytes;
-    switch (stored_judge(&d->directory, s, chunk, old->page, full)) {
+    switch (stored_judge(&d->directory, s, chunk, old->page, keeping(d, b))) {
     case FATE_GONE: return 0;
     case FATE_KEPT:
         if (read_value(d, b, old->page, old->size_bytes, &v))
@@ -151,11 +158,19 @@ int disk_batch_give_up(struct disk *d, struct disk_batch *b, uint64_t bytes)
     return rc;
 }
 
+/* What is known of the disk must not take more than half of the memory. */
+static bool is_directory_large(const struct disk *d)
+{
+    uint64_t bytes = atomic_load(&d->directory.count) * (block_cost(sizeof(struct stored)) + 8);
+    return bytes > atomic_load(&d->index->budget.limit_bytes) / 2;
+}
+
 /* Gives up oldest values until the log has room for that much. */
 static int make_room(struct disk *d, struct disk_batch *b, uint64_t bytes)
 {
     int rc = 0;
     while (!rc && d->log.used_bytes + bytes > d->log.limit_bytes) rc = give_up_oldest(d, b);
+    for (int i = 0; i < 4 && !rc && is_directory_large(d); i++) rc = give_up_oldest(d, b);
     return rc;
 }
 
@@ -208,7 +223,7 @@ static bool fits_one_value(const struct object *o, uint64_t body_bytes)
 }
 
 /* The body is on the disk already: only the head is another, and with it what of the body is in one
- * value with it. */
+ * value with it. One that has no room there any more stays as it was. */
 static int put_head_again(struct disk *d, struct disk_batch *b, struct disk_write *w)
 {
     struct disk_value old;
@@ -216,7 +231,10 @@ static int put_head_again(struct disk *d, struct disk_batch *b, struct disk_writ
     uint32_t page, size;
     bool there = stored_locate(&d->directory, s, STORED_HEAD, &page, &size) &&
                  read_value(d, b, page, size, &old) && old.id == s->id;
-    if (!there || !fits_one_value(w->object, old.body_bytes)) return 0;
+    if (!there || !fits_one_value(w->object, old.body_bytes)) {
+        disk_write_end(d, w);
+        return 0;
+    }
     char *body = memcpy(xmalloc(old.body_bytes + 1u), b->buffer + sizeof old, old.body_bytes);
     int rc = put_value(d, b, w, old.chunk, body, old.body_bytes, true); /* buffer is for room */
     free(body);
@@ -252,8 +270,8 @@ static int put_body(struct disk *d, struct disk_batch *b, struct disk_write *w, 
     bool whole = object_is_whole(o, &end);
     if (!w->stored) begin(d, w);
     if (whole) w->stored->body_bytes = end;
-    if (whole && !fits_one_value(o, 0)) {
-        disk_write_fail(d, w); /* its head is too large */
+    if (!stored_is_listed(w->stored) || (whole && !fits_one_value(o, 0))) {
+        disk_write_fail(d, w); /* given up for others, or its head is too large */
         return 0;
     }
     int rc = put_chunks(d, b, w, end, whole);

@@ -59,27 +59,34 @@ static int sync_folder(const char *path)
     return rc;
 }
 
-static int write_file(const char *file, const struct disk_stamp *stamp, bool clean)
+static int write_text(int fd, const char *text, size_t n)
 {
-    char boot[BOOT_BYTES];
-    read_boot(boot);
-    FILE *f = fopen(file, "we");
-    if (!f) return errno;
-    fprintf(f, "verge cache, format %u\nstate %s\nboot %s\nseed %016" PRIx64 " %016" PRIx64 "\n",
-            stamp->format, clean ? "clean" : "open", boot[0] ? boot : "unknown", stamp->seed.v[0],
-            stamp->seed.v[1]);
-    bool written = fflush(f) == 0 && fsync(fileno(f)) == 0;
-    int rc = written ? 0 : errno;
-    fclose(f);
-    return rc;
+    if (pwrite(fd, text, n, 0) != (ssize_t)n || ftruncate(fd, (off_t)n) < 0) return errno;
+    return fsync(fd) < 0 ? errno : 0;
 }
 
+/* In place: on a file system that is full there is no room for another one. Cut short, it is none.
+ */
 int disk_stamp_write(const char *path, const struct disk_stamp *stamp, bool clean)
 {
-    char file[PATH_MAX], draft[PATH_MAX];
+    char file[PATH_MAX], boot[BOOT_BYTES], text[256];
+    read_boot(boot);
     snprintf(file, sizeof file, "%s/stamp", path);
-    snprintf(draft, sizeof draft, "%s/stamp.new", path);
-    int rc = write_file(draft, stamp, clean);
-    if (!rc && rename(draft, file) < 0) rc = errno;
+    int n =
+        snprintf(text, sizeof text,
+                 "verge cache, format %u\nstate %s\nboot %s\nseed %016" PRIx64 " %016" PRIx64 "\n",
+                 stamp->format, clean ? "clean" : "open", boot[0] ? boot : "unknown",
+                 stamp->seed.v[0], stamp->seed.v[1]);
+    int fd = open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return errno;
+    int rc = write_text(fd, text, (size_t)n);
+    close(fd);
     return rc ? rc : sync_folder(path);
+}
+
+void disk_stamp_remove(const char *path)
+{
+    char file[PATH_MAX];
+    snprintf(file, sizeof file, "%s/stamp", path);
+    unlink(file);
 }

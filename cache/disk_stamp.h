@@ -28,5 +28,7 @@ struct disk_stamp {
 enum disk_stamp_state disk_stamp_read(const char *path, struct disk_stamp *out);
 /* Writes it, so that it is on the disk when this returns: clean, or in use since this boot. */
 int disk_stamp_write(const char *path, const struct disk_stamp *stamp, bool clean);
+/* The store is not to be trusted any more. */
+void disk_stamp_remove(const char *path);
 
 #endif

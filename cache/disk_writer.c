@@ -241,6 +241,32 @@ static int64_t now_ms(void)
     return clock_monotonic_us() / 1000;
 }
 
+/* The catalog has what should be forgotten, and cannot be changed: without its stamp the store is
+ * begun anew at the next start, should the process end before it can. */
+static void distrust(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    disk_stamp_remove(d->settings.path);
+    atomic_store(&d->is_distrusted, true);
+    pthread_mutex_lock(&d->lock);
+    tell_waiting_locked(d, UINT64_MAX);
+    pthread_mutex_unlock(&d->lock);
+}
+
+static bool owes_anything(struct writer *wr)
+{
+    struct disk *d = wr->disk;
+    pthread_mutex_lock(&d->lock);
+    bool owes = wr->forgetting_count || d->forgotten_count;
+    pthread_mutex_unlock(&d->lock);
+    return owes;
+}
+
+static bool owes_forgetting(struct writer *wr)
+{
+    return wr->open && !atomic_load(&wr->disk->is_distrusted) && owes_anything(wr);
+}
+
 /* Nobody waits for a disk that does not work. */
 static void give_up_queue(struct writer *wr)
 {
@@ -251,6 +277,7 @@ static void give_up_queue(struct writer *wr)
         disk_write_fail(d, w);
         object_drop(&o);
     }
+    if (owes_forgetting(wr)) distrust(wr);
     pthread_mutex_lock(&d->lock);
     tell_waiting_locked(d, UINT64_MAX);
     pthread_mutex_unlock(&d->lock);
@@ -305,6 +332,9 @@ static void recover(struct writer *wr)
 {
     struct disk *d = wr->disk;
     if (wr->failing) log_always(LOG_INFO, "disk cache %s: writing again", d->settings.path);
+    if (atomic_load(&d->is_distrusted) && !owes_anything(wr) &&
+        disk_stamp_write(d->settings.path, &d->stamp, false) == 0)
+        atomic_store(&d->is_distrusted, false);
     wr->failing = false;
     if (!atomic_exchange(&d->up, true)) metric_add(METRIC_DISK_UP, 1);
 }
@@ -328,7 +358,8 @@ static void squeeze(struct writer *wr)
     wr->squeezes++;
     disk_batch_undo(d, &wr->batch, false);
     for (size_t i = 0; i < wr->batch.write_count; i++) disk_requeue(d, wr->batch.writes[i]);
-    set_limit(d, d->log.limit_bytes - d->log.limit_bytes / 32);
+    uint64_t share = d->log.limit_bytes / 32, batches = 8 * d->batch_bytes;
+    set_limit(d, d->log.limit_bytes - (share < batches ? share : batches));
     wr->limit_bytes = d->log.limit_bytes;
 }
 
@@ -375,6 +406,8 @@ static void turn(struct writer *wr)
         reopen(wr);
         return;
     }
+    if (wr->failing && owes_forgetting(wr)) distrust(wr);
+    if (wr->failing && now_ms() < wr->retry_at_ms) return;
     grow(wr);
     int rc = guarded(wr, write_batch);
     bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);
@@ -410,7 +443,8 @@ static bool wait_for_work(struct writer *wr)
     bool ready = true;
     pthread_mutex_lock(&d->lock);
     while (!d->stopping && (wr->failing || !has_work_locked(wr))) {
-        if (wr->failing && now_ms() >= wr->retry_at_ms) break;
+        bool owes = d->forgotten_count && !atomic_load(&d->is_distrusted);
+        if (wr->failing && (owes || now_ms() >= wr->retry_at_ms)) break;
         wait_until_locked(d, wr->failing ? wr->retry_at_ms : now_ms() + 3600000);
     }
     int64_t until_ms = now_ms() + LINGER_MS;

@@ -125,14 +125,9 @@ bool index_passes(struct index *ix, const struct key *key, int64_t now_ms);
 bool index_insert_loaded(struct index *ix, struct object *o, struct stored *place);
 /* An object has got a place: false where it is not in the index any more. The writer's. */
 bool index_attach(struct index *ix, struct object *o, struct stored *place);
-/* Before a response of that key and variant is shown to anybody: what the disk has in its place is
- * forgotten (disk_is_settled tells when for good), if there is anything: true. What is in memory
- * stays until publish. */
-bool index_forget_stored(struct index *ix, const struct key *key, struct slice vary,
-                         struct slice vary_key);
-
-/* A response of that key and variant is newer than what is stored, but not stored itself: what is
- * goes, from both tiers. Whether the disk had any, as index_forget_stored. */
+/* Before a response of that key and variant is shown to anybody, stored or not: what is stored of
+ * an older one goes, from both tiers. Whether the disk had any (disk_is_settled tells when it is
+ * forgotten for good). */
 bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
                      struct slice vary_key);
 

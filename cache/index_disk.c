@@ -75,17 +75,6 @@ static bool forget_on_disk(struct index *ix, const struct key *key, struct objec
     return true;
 }
 
-bool index_forget_stored(struct index *ix, const struct key *key, struct slice vary,
-                         struct slice vary_key)
-{
-    struct index_shard *s = index_shard_of(ix, key->hash);
-    pthread_mutex_lock(&s->lock);
-    struct index_entry *e = entry_find(s, key);
-    bool any = forget_on_disk(ix, key, e ? find_same(e, vary, vary_key) : NULL);
-    pthread_mutex_unlock(&s->lock);
-    return any;
-}
-
 bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
                      struct slice vary_key)
 {

@@ -256,11 +256,10 @@ static bool must_settle(struct miss *m)
 static bool outdate_stored(struct miss *m)
 {
     const struct judged *j = &m->judged;
-    struct index *ix = miss_index(m);
-    if (j->stored) return index_forget_stored(ix, &m->key, j->vary, j->vary_key);
     bool is_newer = j->reason == STORE_OK && j->response.status == 200 && !m->key.slice &&
                     m->kind != MISS_OPAQUE && m->client.method == METHOD_GET;
-    return is_newer && index_supersede(ix, &m->key, j->vary, j->vary_key);
+    bool outdates = j->stored || is_newer;
+    return outdates && index_supersede(miss_index(m), &m->key, j->vary, j->vary_key);
 }
 
 void miss_use_response(struct miss *m, const struct h1_response *from, struct body *body)

@@ -69,6 +69,27 @@ def is_well(verge, origin):
     return served
 
 
+@pytest.mark.parametrize("kill", [False, True], ids=["term", "kill"])
+def test_what_is_forgotten_while_writing_fails_stays_away(origin, verge, fault, kill):
+    origin.on("/", fresh(b"old"))
+    store(verge, "/")
+    fault.set("EIO")
+
+    def is_down(numbers=itertools.count()):
+        path = f"/another/{next(numbers)}"
+        origin.on(path, fresh(b"another"))
+        verge.client.get(path)
+        return verge.metric("verge_disk_up") == 0
+
+    eventually(is_down, "writing fails")
+    origin.on("/", fresh(b"new"))
+    assert verge.client.request("POST", "/", body=b"x").status == 200
+    verge.restart(kill=kill)
+    fault.clear()
+    assert verge.client.get("/").body == b"new"
+    eventually(lambda: verge.metric("verge_disk_up") == 1, "the disk is used again")
+
+
 # ---- writing
 
 

@@ -384,6 +384,31 @@ static void test_a_hit_in_memory_is_written(void **state)
     assert_stored("wanted", 1000);
 }
 
+/* A 304 brings a head that does not fit into the value with the body any more: the write is over
+ * all the same, or the object could never be evicted. */
+static void test_a_head_that_has_no_room(void **state)
+{
+    (void)state;
+    struct response head = { .status = 200, .length = 65000 };
+    struct freshness fresh = { .lifetime_ms = 60000 };
+    struct object *o = make_object("grows", 65000, atomic_load(&ix.purge_seq));
+    assert_true(index_publish(&ix, o));
+    assert_true(disk_write(disk, o));
+    wait_over(o);
+    static char longer[2000];
+    memset(longer, 'x', sizeof longer);
+    fields_add(&head.fields, &arena, FIELD_ETAG, slice_of(longer, sizeof longer));
+    struct object *next =
+        object_with_payload(o, &head, &fresh, SLICE_NONE, SLICE_NONE, o->purge_seq);
+    assert_true(index_publish(&ix, next));
+    assert_true(disk_write(disk, next));
+    wait_over(next);
+    object_drop(&o);
+    object_drop(&next);
+    evict_all();
+    assert_stored("grows", 65000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -393,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_slices_go_with_the_whole),
         cmocka_unit_test(test_purges_go_on_from_where_they_were),
         cmocka_unit_test(test_what_is_displaced_on_the_way),
+        cmocka_unit_test(test_a_head_that_has_no_room),
         cmocka_unit_test(test_the_log_goes_round),
         cmocka_unit_test(test_another_boot),
         cmocka_unit_test(test_another_format),
