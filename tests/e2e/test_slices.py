@@ -401,6 +401,7 @@ def test_those_who_wait_for_a_slice_share_the_200(origin, node):
     for n, connection in enumerate(connections):
         connection.request("GET", "/", [("Range", f"bytes={n}-{n + 9}")])
     origin.wait_for("/")
+    eventually(lambda: node.metric("verge_requests_total") >= 10, "all ten wait")
     gate.set()
     for n, connection in enumerate(connections):
         response = connection.response()
