@@ -70,8 +70,8 @@ void stored_drop(struct directory *d, struct stored **s);
 void directory_add(struct directory *d, struct stored *s, unsigned flags);
 /* What is not listed any more is well. Returns whether it was. */
 bool directory_forget(struct directory *d, struct stored *s);
-/* The listed, whole objects of a hash and slice that are not loaded, the oldest first, at most max;
- * references for the caller. */
+/* Listed, whole objects of a hash and slice that are not loaded, at most max, the oldest of them
+ * first; references for the caller. */
 unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, struct stored **out,
                         unsigned max);
 /* Likewise those of a hash, whatever their slice and loaded or not, in no order. */

@@ -55,8 +55,8 @@ void disk_log_abort(struct disk_log *l);
 /* Appends a value of size_bytes, at most DISK_VALUE_BYTES: to be written to *at before the next
  * call. */
 int disk_log_append(struct disk_log *l, size_t size_bytes, char **at, uint32_t *page);
-/* The oldest value of those that were there when the transaction began; its bytes are not looked
- * at. False where there is none. */
+/* The oldest value; its bytes are not looked at. False where there is none. Not to be asked for
+ * where only this transaction's are left: their page is not known here. */
 bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out);
 /* Begins to read the first page of the oldest values, of so many bytes of them: whoever gives them
  * up looks at each. */
