@@ -102,10 +102,11 @@ def test_writing_fails(origin, verge, fault, what, told):
         eventually(lambda: verge.metric("verge_disk_write_errors_total") > 0, "writing fails")
         load.go_on(200)
         assert verge.metric("verge_disk_up") == 0
+        eventually(lambda: lines(verge, "nothing is written for now"), "the log says so")
         assert len(lines(verge, "nothing is written for now")) == 1 and told in lines(verge, "nothing is written")[0]
         fault.clear()
         eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
-        assert len(lines(verge, "writing again")) == 1
+        eventually(lambda: len(lines(verge, "writing again")) == 1, "the log says so")
         before = verge.metric("verge_disk_stored_total")
         load.go_on(100)
         wait_until_stored(verge, before + 10)
@@ -117,7 +118,8 @@ def test_a_folder_that_cannot_be_written_from_the_start(origin, start, fault):
     verge = start_with(start, fault)
     with Load(verge, origin) as load:
         load.go_on(100)
-        assert verge.metric("verge_disk_up") == 0 and lines(verge, "Read-only file system")
+        assert verge.metric("verge_disk_up") == 0
+        eventually(lambda: lines(verge, "Read-only file system"), "the log says so")
         fault.clear()
         eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
         load.go_on(100)
