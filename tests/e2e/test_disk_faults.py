@@ -164,7 +164,7 @@ def test_a_full_file_system(origin, start, tmp_path):
             eventually(lambda: verge.metric("verge_disk_write_errors_total") > 0, "it is full")
             load.go_on(200)
             print(verge.error_log.read_text())
-            assert lines(verge, "nothing is written for now")
+            eventually(lambda: lines(verge, "nothing is written for now"), "the log says so")
             subprocess.run(["mount", "-o", "remount,size=200M", folder], check=True)
             eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
             load.go_on(100)
@@ -221,7 +221,7 @@ def test_flipped_bits_in_values(origin, verge, fault):
         flip(fault.folder / "log", random.Random(1), 0.3)
         load.go_on(500)
     assert verge.metric("verge_disk_read_errors_total") > 0
-    assert lines(verge, "an object is forgotten: it is not what was written")
+    eventually(lambda: lines(verge, "an object is forgotten: it is not what was written"), "the log says so")
     is_well(verge, origin)
 
 
