@@ -163,7 +163,6 @@ def test_a_full_file_system(origin, start, tmp_path):
         with Load(verge, origin) as load:
             eventually(lambda: verge.metric("verge_disk_write_errors_total") > 0, "it is full")
             load.go_on(200)
-            print(verge.error_log.read_text())
             eventually(lambda: lines(verge, "nothing is written for now"), "the log says so")
             subprocess.run(["mount", "-o", "remount,size=200M", folder], check=True)
             eventually(lambda: verge.metric("verge_disk_up") == 1, "it is tried again")
