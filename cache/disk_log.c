@@ -201,6 +201,21 @@ bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out)
     return value_at(l, MDB_FIRST, out);
 }
 
+bool disk_log_newest(struct disk_log *l, uint64_t bytes, struct disk_log_oldest *out)
+{
+    uint64_t seen = 0;
+    bool any = value_at(l, MDB_LAST, out);
+    while (any && (seen += disk_log_cost(out->size_bytes)) < bytes) {
+        if (!value_at(l, MDB_PREV, out)) return value_at(l, MDB_FIRST, out);
+    }
+    return any;
+}
+
+bool disk_log_next(struct disk_log *l, struct disk_log_oldest *out)
+{
+    return value_at(l, MDB_NEXT, out);
+}
+
 /* Small values lie close together, and are asked for together. */
 void disk_log_prefetch(struct disk_log *l, uint64_t bytes)
 {

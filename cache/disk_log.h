@@ -62,6 +62,10 @@ bool disk_log_oldest(struct disk_log *l, struct disk_log_oldest *out);
  * up looks at each. */
 void disk_log_prefetch(struct disk_log *l, uint64_t bytes);
 int disk_log_remove_oldest(struct disk_log *l);
+/* The first of the newest values, which take that much together or are all there are; then the one
+ * behind it, up to the newest. False at the end. */
+bool disk_log_newest(struct disk_log *l, uint64_t bytes, struct disk_log_oldest *out);
+bool disk_log_next(struct disk_log *l, struct disk_log_oldest *out);
 
 /* Where a value's bytes begin in the file. */
 static inline uint64_t disk_log_offset(uint32_t page)

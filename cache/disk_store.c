@@ -18,6 +18,7 @@
 #define BATCH_SHARE         128 /* of the size, between */
 #define BATCH_BYTES_LEAST   (256u << 10)
 #define BATCH_BYTES_MOST    (4u << 20)
+#define ROLLED_BYTES        (4 * BATCH_BYTES_MOST) /* more than two batches with what they move */
 #define BATCHES_FREE        4 /* what two transactions have freed is not to be used yet */
 
 static const char *const files[] = { "log", "catalog", "stamp" };
@@ -177,11 +178,51 @@ static void on_record(void *context, uint64_t id, const struct disk_record *r,
     l->count++;
 }
 
+/* ---- what the catalog had not been told when the process ended ---- */
+
+/* The same value, or the object's newer head. */
+static int roll_value(struct disk *d, const struct disk_log_oldest *at)
+{
+    struct disk_value v;
+    uint32_t page, head_size;
+    if (pread(d->log.fd, &v, sizeof v, (off_t)disk_log_offset(at->page)) != sizeof v ||
+        v.magic != DISK_MAGIC)
+        return 0;
+    struct stored *s = directory_get(&d->directory, v.hash, v.id);
+    bool moved = s && stored_locate(&d->directory, s, v.chunk, &page, &head_size) &&
+                 page != at->page && !v.head_bytes == !head_size;
+    uint32_t size = (uint32_t)sizeof v + v.body_bytes + v.head_bytes;
+    if (moved && v.head_bytes)
+        stored_set_head(&d->directory, s, at->page, size);
+    else if (moved)
+        stored_move(&d->directory, s, v.chunk, page, at->page);
+    int rc = moved ? disk_catalog_move(&d->catalog, v.id, v.chunk, at->page, size) : 0;
+    stored_drop(&d->directory, &s);
+    return rc;
+}
+
+/* The log is committed before the catalog: what its last batches have appended again may be known
+ * by its old place, which will be another's. */
+static int roll_forward(struct disk *d)
+{
+    struct disk_log_oldest at;
+    int rc = disk_log_begin(&d->log);
+    if (rc) return rc;
+    rc = disk_catalog_begin(&d->catalog);
+    bool more = !rc && disk_log_newest(&d->log, ROLLED_BYTES, &at);
+    for (; more && !rc; more = disk_log_next(&d->log, &at)) rc = roll_value(d, &at);
+    disk_log_abort(&d->log);
+    if (!rc) return disk_catalog_commit(&d->catalog);
+    disk_catalog_abort(&d->catalog);
+    return rc;
+}
+
 static int load(struct disk *d, uint64_t *highest_purge_seq)
 {
     struct load l = { .disk = d };
     int64_t began_us = clock_monotonic_us();
     int rc = disk_catalog_load(&d->catalog, on_count, on_record, &l);
+    if (!rc) rc = roll_forward(d);
     if (rc) return rc;
     *highest_purge_seq = l.highest_purge_seq;
     log_always(LOG_INFO, "disk cache %s: %" PRIu64 " objects, found in %lld ms", d->settings.path,

@@ -320,6 +320,41 @@ static void test_the_log_goes_round(void **state)
     assert_stored("filler 199", 1000000);
 }
 
+/* Appended again, and killed before the catalog knew: the new place is found. */
+static void test_the_catalog_catches_up(void **state)
+{
+    (void)state;
+    static char bytes[DISK_VALUE_BYTES];
+    char path[128], *at;
+    struct disk_value v;
+    struct disk_log l;
+    uint32_t before, after, found, head_size;
+    store("moved", 200000);
+    evict_all();
+    struct stored *s = find("moved");
+    assert_true(stored_locate(&disk->directory, s, 1, &before, &head_size));
+    size_t n = read_value(s, 1, bytes, &v);
+    stored_drop(&disk->directory, &s);
+    close_store();
+    snprintf(path, sizeof path, "%s/log", folder);
+    assert_int_equal(disk_log_open(&l, path, (size_t)60 << 20), 0);
+    assert_int_equal(disk_log_begin(&l), 0);
+    assert_int_equal(disk_log_append(&l, n, &at, &after), 0);
+    memcpy(at, bytes, n);
+    assert_int_equal(disk_log_commit(&l), 0);
+    disk_log_close(&l);
+    for (int round = 0; round < 2; round++) {
+        open_store();
+        s = find("moved");
+        assert_true(stored_locate(&disk->directory, s, 1, &found, &head_size));
+        assert_int_equal(found, after);
+        assert_int_not_equal(found, before);
+        stored_drop(&disk->directory, &s);
+        assert_stored("moved", 200000);
+        if (round == 0) close_store();
+    }
+}
+
 static void write_stamp(const char *from, const char *to)
 {
     char path[128], text[256] = "", *at = NULL;
@@ -420,6 +455,7 @@ int main(void)
         cmocka_unit_test(test_what_is_displaced_on_the_way),
         cmocka_unit_test(test_a_head_that_has_no_room),
         cmocka_unit_test(test_the_log_goes_round),
+        cmocka_unit_test(test_the_catalog_catches_up),
         cmocka_unit_test(test_another_boot),
         cmocka_unit_test(test_another_format),
     };
