@@ -29,7 +29,7 @@ void index_touch(struct index *ix, struct object *o)
 }
 
 /* Of those nobody has asked for again, in hits: most will never be. */
-#define WORTH_OF_NEW 0.15
+#define WORTH_OF_NEW 0.12
 
 static double worth_of(struct object *o)
 {
