@@ -7,8 +7,7 @@
 #include <cmocka.h>
 
 #include "edge/base/json.h"
-
-static struct arena arena;
+#include "tests/unit/with_arena.h"
 
 static void assert_slice(struct slice s, const char *text)
 {
@@ -114,22 +113,6 @@ static void test_documents_that_are_cut(void **state)
         free(copy);
     }
 }
-
-static int setup(void **state)
-{
-    (void)state;
-    arena_init(&arena, 4096);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {

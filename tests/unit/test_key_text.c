@@ -6,10 +6,9 @@
 #include <cmocka.h>
 
 #include "cache/key_text.h"
+#include "tests/unit/with_arena.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
-
-static struct arena arena;
 
 static void assert_slice(struct slice s, const char *text)
 {
@@ -230,22 +229,6 @@ static void test_variants(void **state)
     assert_slice(vary_readable(key, &arena), "x-kind=a%20b x-none");
     assert_slice(vary_readable(SLICE_NONE, &arena), "");
 }
-
-static int setup(void **state)
-{
-    (void)state;
-    arena_init(&arena, 4096);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {

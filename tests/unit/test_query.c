@@ -6,8 +6,7 @@
 #include <cmocka.h>
 
 #include "edge/query.h"
-
-static struct arena arena;
+#include "tests/unit/with_arena.h"
 
 static const char *read(const char *query, struct query_param out[2])
 {
@@ -54,22 +53,6 @@ static void test_what_is_refused(void **state)
         assert_string_equal(read(rows[i].query, p), rows[i].why);
     }
 }
-
-static int setup(void **state)
-{
-    (void)state;
-    arena_init(&arena, 4096);
-    return 0;
-}
-
-static int teardown(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
-
-#define TEST(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int main(void)
 {

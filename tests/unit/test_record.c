@@ -8,9 +8,9 @@
 #include <stdlib.h>
 
 #include "cache/record.h"
+#include "tests/unit/with_arena.h"
 
 static struct budget budget = { .limit_bytes = 1 << 20 };
-static struct arena arena;
 
 static struct object *make_object(bool with_trailers)
 {
@@ -106,26 +106,12 @@ static void test_changed_bytes(void **state)
     object_drop(&o);
 }
 
-static int open_arena(void **state)
-{
-    (void)state;
-    arena_init(&arena, 4096);
-    return 0;
-}
-
-static int close_arena(void **state)
-{
-    (void)state;
-    arena_free(&arena);
-    return 0;
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_read_back),
-        cmocka_unit_test(test_cut_short_or_too_long),
-        cmocka_unit_test(test_changed_bytes),
+        TEST(test_read_back),
+        TEST(test_cut_short_or_too_long),
+        TEST(test_changed_bytes),
     };
-    return cmocka_run_group_tests(tests, open_arena, close_arena);
+    return cmocka_run_group_tests(tests, NULL, NULL);
 }
