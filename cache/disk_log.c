@@ -191,8 +191,9 @@ static bool value_at(struct disk_log *l, MDB_cursor_op which, struct disk_log_ol
 {
     MDB_val key, value;
     if (!l->map || mdb_cursor_get(l->cursor, &key, &value, which)) return false;
-    out->page = (uint32_t)((size_t)((char *)value.mv_data - l->map) / DISK_PAGE_BYTES);
-    out->size_bytes = (uint32_t)value.mv_size;
+    size_t at = (size_t)((char *)value.mv_data - l->map);
+    *out = (struct disk_log_oldest){ .page = (uint32_t)(at / DISK_PAGE_BYTES),
+                                     .size_bytes = (uint32_t)value.mv_size };
     return true;
 }
 

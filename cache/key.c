@@ -272,6 +272,12 @@ static struct extra *policy_extras(const struct key_policy *p, const struct requ
     return v;
 }
 
+/* The one place where a key comes from: whatever the caller's memory held, nothing of it stays. */
+static struct key key_of(struct slice text, struct slice target, uint32_t slice)
+{
+    return (struct key){ .hash = key_hash(text), .text = text, .target = target, .slice = slice };
+}
+
 void key_build(const struct key_policy *p, const struct request *req, struct arena *a,
                struct key *out)
 {
@@ -279,26 +285,22 @@ void key_build(const struct key_policy *p, const struct request *req, struct are
     size_t count = p->header_count + p->cookie_count;
     const struct extra *extras = count ? policy_extras(p, req, a) : NULL;
     struct slice authority = key_authority(req->scheme, req->authority);
-    out->target = rewrite ? rewrite_target(p, req->target, a) : req->target;
-    char *text = arena_alloc(a, req->scheme.n + authority.n + out->target.n + 4 * PART_OVERHEAD +
+    struct slice target = rewrite ? rewrite_target(p, req->target, a) : req->target;
+    char *text = arena_alloc(a, req->scheme.n + authority.n + target.n + 4 * PART_OVERHEAD +
                                     extras_size_bytes(extras, count));
     char *at = put_part(text, req->scheme);
     at = put_part_lower(at, authority);
-    at = put_part(at, target_path(out->target));
-    at = put_part(at, target_query(out->target));
+    at = put_part(at, target_path(target));
+    at = put_part(at, target_query(target));
     at = put_extras(at, extras, count);
-    out->text = slice_of(text, (size_t)(at - text));
-    out->hash = key_hash(out->text);
+    *out = key_of(slice_of(text, (size_t)(at - text)), target, 0);
 }
 
 /* The key of a request begins with a digit. */
 void key_slice(const struct key *whole, uint32_t n, struct arena *a, struct key *out)
 {
     struct slice text[] = { arena_printf(a, "slice %u ", n), whole->text };
-    *out = *whole;
-    out->text = arena_concat(a, text, 2);
-    out->hash = key_hash(out->text);
-    out->slice = n + 1;
+    *out = key_of(arena_concat(a, text, 2), whole->target, n + 1);
 }
 
 struct slice key_whole_text(const struct key *key)
@@ -310,10 +312,7 @@ struct slice key_whole_text(const struct key *key)
 
 void key_whole(const struct key *key, struct key *out)
 {
-    *out = *key;
-    out->text = key_whole_text(key);
-    out->hash = key_hash(out->text);
-    out->slice = 0;
+    *out = key_of(key_whole_text(key), key->target, 0);
 }
 
 /* RFC 3986 section 5.2.4, for a path that begins with '/'. out has room for path.n bytes. */

@@ -98,7 +98,9 @@ void multipart_open(struct multipart *m, struct object *o, const struct ranges *
     p->scope = scope;
     p->arena = a;
     p->ranges = *ranges;
-    m->body = &p->body;
-    m->length = write_texts(p, boundary, total_bytes);
-    m->content_type = arena_printf(a, "multipart/byteranges; boundary=%s", boundary);
+    *m = (struct multipart){
+        .body = &p->body,
+        .length = write_texts(p, boundary, total_bytes),
+        .content_type = arena_printf(a, "multipart/byteranges; boundary=%s", boundary),
+    };
 }

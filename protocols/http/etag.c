@@ -8,11 +8,11 @@
 static bool take_etag(struct slice *rest, struct etag *out)
 {
     struct slice s = *rest;
-    out->weak = slice_starts(s, SLICE("W/"));
-    if (out->weak) s = slice_skip(s, 2);
+    bool weak = slice_starts(s, SLICE("W/"));
+    if (weak) s = slice_skip(s, 2);
     if (s.n == 0 || s.p[0] != '"') return false;
     s = slice_skip(s, 1);
-    out->opaque = slice_of(s.p, value_span(s, CHAR_ETAG));
+    *out = (struct etag){ .opaque = slice_of(s.p, value_span(s, CHAR_ETAG)), .weak = weak };
     s = slice_skip(s, out->opaque.n);
     if (s.n == 0 || s.p[0] != '"') return false;
     *rest = slice_skip(s, 1);

@@ -19,7 +19,7 @@ static bool parse_spec(struct slice s, struct range_spec *out)
     size_t dash = slice_find(s, '-');
     if (dash == s.n) return false;
     struct slice first = slice_of(s.p, dash), last = slice_skip(s, dash + 1);
-    out->first = out->last = -1;
+    *out = (struct range_spec){ -1, -1 };
     if (first.n == 0) return parse_position(last, &out->last);
     if (!parse_position(first, &out->first)) return false;
     if (last.n == 0) return true;
@@ -113,8 +113,7 @@ bool content_range_parse(struct slice value, struct content_range *out)
     size_t slash = slice_find(value, '/'), dash = slice_find(value, '-');
     if (slash == value.n) return false;
     struct slice range = slice_of(value.p, slash), length = slice_skip(value, slash + 1);
-    out->first = out->last = -1;
-    out->length = value_int64(length);
+    *out = (struct content_range){ -1, -1, value_int64(length) };
     if (slice_eq(range, SLICE("*"))) return out->length >= 0;
     if (out->length < 0 && !slice_eq(length, SLICE("*"))) return false;
     if (dash >= slash) return false;

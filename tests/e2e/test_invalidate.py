@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import Reply, fresh
+from harness import Reply, disk, fresh, store, wait_until_stored
 
 
 def stored(origin, client, *targets):
@@ -85,3 +85,23 @@ def test_the_counter_tells(origin, verge):
     stored(origin, verge.client, "/")
     verge.client.request("DELETE", "/")
     assert verge.metric("verge_cache_invalidations_total") == 1
+
+
+def test_references_on_the_disk_are_forgotten_there_too(origin, start):
+    """Two processes later, and whether memory has them or only the disk."""
+    verge = start(**disk())
+    names = ["/b", "/c", "/d"]
+    for name in names:
+        origin.on(name, fresh(b"old"))
+    store(verge, *names)
+    origin.on("/a", Reply(303, {"Location": "/b", "Content-Location": "/c"}))
+    assert verge.client.request("POST", "/a", body=b"x").status == 303
+    for name in names:
+        origin.on(name, fresh(b"new"))
+    assert [verge.client.get(name).hit for name in names] == [False, False, True]
+    wait_until_stored(verge, 5)
+    verge.restart()
+    assert [verge.client.get(name).body for name in names] == [b"new", b"new", b"old"]
+    verge.restart()
+    verge.client.request("POST", "/a", body=b"x")  # what only the disk has
+    assert [verge.client.get(name).hit for name in names] == [False, False, True]

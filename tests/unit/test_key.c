@@ -88,6 +88,28 @@ static void text_is_scheme_authority_path_query(void **state)
     }
 }
 
+/* Callers give memory that nobody has cleared. */
+static void nothing_of_the_callers_memory_stays_in_a_key(void **state)
+{
+    (void)state;
+    struct request r = request("h", "/a");
+    struct key whole, slice, again, reference;
+    memset(&whole, 0xa5, sizeof whole);
+    memset(&slice, 0xa5, sizeof slice);
+    memset(&again, 0xa5, sizeof again);
+    memset(&reference, 0xa5, sizeof reference);
+    key_build(&(struct key_policy){ 0 }, &r, &arena, &whole);
+    assert_int_equal(whole.slice, 0);
+    key_slice(&whole, 3, &arena, &slice);
+    assert_int_equal(slice.slice, 4);
+    key_whole(&slice, &again);
+    assert_int_equal(again.slice, 0);
+    assert_true(again.hash == whole.hash && slice_eq(again.text, whole.text));
+    assert_true(
+        key_build_reference(&(struct key_policy){ 0 }, &r, SLICE("/b"), &arena, &reference));
+    assert_int_equal(reference.slice, 0);
+}
+
 static void the_policy_rewrites_the_query(void **state)
 {
     (void)state;
@@ -260,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hash_matches_published_vectors),
         cmocka_unit_test(text_is_scheme_authority_path_query),
+        cmocka_unit_test(nothing_of_the_callers_memory_stays_in_a_key),
         cmocka_unit_test(the_policy_rewrites_the_query),
         cmocka_unit_test(fields_and_cookies_join_the_key),
         cmocka_unit_test(a_field_and_a_cookie_of_one_name_differ),
