@@ -22,12 +22,14 @@ BUILD ?= fuzz
 endif
 
 sanitize_asan := -fsanitize=address,undefined -fno-sanitize-recover=all
+# A variable that nobody has set is the same wrong value each time, not what happens to lie there.
+pattern_init := -ftrivial-auto-var-init=pattern
 flags_   := -O2
 flags_debug := -O0
-flags_check := -O1 -Werror
-flags_asan  := -O1 -fno-omit-frame-pointer $(sanitize_asan)
+flags_check := -O1 -Werror $(pattern_init)
+flags_asan  := -O1 -fno-omit-frame-pointer $(sanitize_asan) $(pattern_init)
 flags_tsan  := -O1 -fno-omit-frame-pointer -fsanitize=thread
-flags_fuzz  := -O1 -fno-omit-frame-pointer $(sanitize_asan) -fsanitize=fuzzer-no-link
+flags_fuzz  := -O1 -fno-omit-frame-pointer $(sanitize_asan) $(pattern_init) -fsanitize=fuzzer-no-link
 ifeq ($(origin flags_$(BUILD)),undefined)
 $(error BUILD=$(BUILD) is none of debug, asan, tsan)
 endif
