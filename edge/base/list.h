@@ -1,11 +1,14 @@
 /* list: an intrusive doubly linked list; the head is a node of its own. Owns nothing, allocates
  * nothing. A node that is on no list points to itself after list_init or list_remove, so removing
- * twice is harmless. */
+ * twice is harmless; before its first list it may also be zero. Being put on a second list fails a
+ * CHECK. */
 #ifndef VERGE_BASE_LIST_H
 #define VERGE_BASE_LIST_H
 
 #include <stdbool.h>
 #include <stddef.h>
+
+#include "edge/base/check.h"
 
 struct list {
     struct list *next, *prev;
@@ -25,6 +28,7 @@ static inline bool list_empty(const struct list *l)
 
 static inline void list_append(struct list *head, struct list *node)
 {
+    CHECK(!node->next || node->next == node);
     node->prev = head->prev;
     node->next = head;
     head->prev->next = node;

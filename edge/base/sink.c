@@ -242,7 +242,7 @@ bool sink_write(struct sink *s, struct slice text, unsigned lines)
 {
     struct buffer *b = malloc(sizeof *b + text.n);
     if (b) {
-        b->n = text.n;
+        *b = (struct buffer){ .n = text.n };
         memcpy(b->text, text.p, text.n);
         if (append(s, b)) return true;
         free(b);

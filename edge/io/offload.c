@@ -81,6 +81,7 @@ static void close_queue(void)
 static void run_done(struct note *n)
 {
     struct job *j = container_of(n, struct job, note);
+    j->submitted = false;
     j->done(j);
 }
 
@@ -88,8 +89,10 @@ bool offload_submit(struct job *j)
 {
     j->worker = worker_self();
     j->note.run = run_done;
-    CHECK(j->worker);
+    CHECK(j->worker && !j->submitted);
+    j->submitted = true;
     if (put(j)) return true;
+    j->submitted = false;
     metric_add(METRIC_OFFLOAD_REFUSED, 1);
     return false;
 }

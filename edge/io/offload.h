@@ -19,6 +19,7 @@ struct job {
     struct worker *worker;       /* that gave it */
     void (*work)(struct job *j); /* on a thread of the pool */
     void (*done)(struct job *j); /* on the worker; the job is free again */
+    bool submitted;              /* until just before done */
 };
 
 /* Starts the threads (at least one); the queue holds at most queue_max jobs, and those that run are

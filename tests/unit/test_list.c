@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "edge/base/list.h"
+#include "tests/unit/broken_rule.h"
 
 struct item {
     int value;
@@ -160,6 +161,21 @@ static void test_removing_twice_is_harmless(void **state)
     assert_is_model(0);
 }
 
+static void append_twice(void)
+{
+    struct list lists[2], node = { 0 };
+    list_init(&lists[0]);
+    list_init(&lists[1]);
+    list_append(&lists[0], &node);
+    list_append(&lists[1], &node);
+}
+
+static void test_a_node_is_on_one_list(void **state)
+{
+    (void)state;
+    assert_true(check_fires(append_twice, "node->next == node"));
+}
+
 static void test_an_empty_list_has_nothing_to_give(void **state)
 {
     (void)state;
@@ -176,6 +192,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_like_an_array),
         cmocka_unit_test(test_removing_twice_is_harmless),
+        cmocka_unit_test(test_a_node_is_on_one_list),
         cmocka_unit_test(test_an_empty_list_has_nothing_to_give),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

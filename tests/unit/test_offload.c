@@ -11,6 +11,7 @@
 #include "edge/base/metrics.h"
 #include "edge/io/offload.h"
 #include "edge/io/worker.h"
+#include "tests/unit/broken_rule.h"
 
 /* What a worker or the pool finds wrong is a failed CHECK: cmocka's assertions belong to the thread
  * that runs the tests. */
@@ -277,6 +278,28 @@ static void submit_in_vain(struct worker *w)
     worker_stop(w);
 }
 
+static void submit_twice(struct worker *w)
+{
+    static struct task task = { .job = { .work = count_work } };
+    (void)w;
+    CHECK(offload_submit(&task.job));
+    offload_submit(&task.job);
+}
+
+static void break_the_rule(void)
+{
+    static struct worker worker;
+    CHECK(offload_start(1, 4) == 0);
+    open_workers(&worker, 1, submit_twice);
+    join_workers(&worker, 1);
+}
+
+static void test_a_job_is_submitted_once(void **state)
+{
+    (void)state;
+    assert_true(check_fires(break_the_rule, "!j->submitted"));
+}
+
 static void test_without_a_pool_jobs_are_refused(void **state)
 {
     (void)state;
@@ -291,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_without_a_pool_jobs_are_refused),
+        cmocka_unit_test(test_a_job_is_submitted_once),
         cmocka_unit_test(test_jobs_return_to_their_worker),
         cmocka_unit_test(test_a_full_queue_refuses),
         cmocka_unit_test(test_threads_run_at_the_same_time),
