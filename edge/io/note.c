@@ -1,8 +1,12 @@
 #include "edge/io/note.h"
 
+#include "edge/base/check.h"
+
 /* Acquires as well: whoever finds the list empty takes over what the one that emptied it did. */
 bool note_push(struct note_list *list, struct note *n)
 {
+    CHECK(!n->posted);
+    n->posted = true;
     struct note *head = atomic_load_explicit(&list->newest, memory_order_relaxed);
     do {
         n->next = head;

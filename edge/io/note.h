@@ -1,7 +1,7 @@
 /* note: a message to a worker: "run this function there". Embedded in whatever it is about.
  *
- * A note is either free or posted, never posted twice. From the moment it is posted its memory
- * belongs to the receiving worker, until run is called there. */
+ * A note is either free or posted, and posting it twice fails a CHECK. From the moment it is posted
+ * its memory belongs to the receiving worker, until run is called there. */
 #ifndef VERGE_IO_NOTE_H
 #define VERGE_IO_NOTE_H
 
@@ -12,6 +12,7 @@
 struct note {
     struct note *next;
     void (*run)(struct note *n);
+    bool posted; /* until just before run */
 };
 
 /* Where any thread may leave notes for one that takes them all. */
@@ -19,9 +20,9 @@ struct note_list {
     _Atomic(struct note *) newest;
 };
 
-/* True where the list was empty: whoever takes from it has to be told. */
+/* True if the list was empty: whoever takes from it has to be told. */
 bool note_push(struct note_list *list, struct note *n);
-/* All of them, oldest first. */
+/* All of them, oldest first; they still count as posted. */
 struct note *note_take_all(struct note_list *list);
 
 #endif

@@ -7,15 +7,12 @@
 static void run_idle(struct note *n)
 {
     struct scope *s = container_of(n, struct scope, idle_note);
-    s->idle_posted = false;
     if (s->pending == 0) s->idle(s); /* a callback of this turn may have entered again */
 }
 
 static void post_idle(struct scope *s)
 {
-    if (s->idle_posted) return;
-    s->idle_posted = true;
-    worker_defer(s->worker, &s->idle_note);
+    if (!s->idle_note.posted) worker_defer(s->worker, &s->idle_note);
 }
 
 void scope_init(struct scope *s, struct worker *worker, void (*idle)(struct scope *))

@@ -18,7 +18,6 @@ struct scope {
     void (*idle)(struct scope *s);
     unsigned pending;
     bool closing;
-    bool idle_posted;
     struct note idle_note;
 };
 

@@ -124,11 +124,19 @@ bool worker_open_datagram_buffers(struct worker *w)
 
 /* ---- notes ---- */
 
-void worker_defer(struct worker *w, struct note *n)
+static void append(struct worker *w, struct note *n)
 {
     n->next = NULL;
     *w->deferred_end = n;
     w->deferred_end = &n->next;
+}
+
+/* Tests drive a worker that has no thread. */
+void worker_defer(struct worker *w, struct note *n)
+{
+    CHECK(!n->posted && (!self || self == w));
+    n->posted = true;
+    append(w, n);
 }
 
 void worker_post(struct worker *to, struct note *n)
@@ -148,17 +156,18 @@ static void collect_mail(struct worker *w)
 {
     for (struct note *n = note_take_all(&w->mailbox), *next; n; n = next) {
         next = n->next;
-        worker_defer(w, n);
+        append(w, n);
     }
 }
 
-static void run_notes(struct worker *w)
+void worker_run_notes(struct worker *w)
 {
     collect_mail(w);
     while (w->deferred) {
         struct note *n = w->deferred;
         w->deferred = n->next;
         if (!w->deferred) w->deferred_end = &w->deferred;
+        n->posted = false;
         n->run(n);
     }
 }
@@ -228,14 +237,14 @@ static void run_completions(struct worker *w)
 
 static void loop(struct worker *w)
 {
-    run_notes(w); /* what starting up left */
+    worker_run_notes(w); /* what starting up left */
     while (!w->stopping) {
         wait_for_work(w);
         read_clock(w);
         run_completions(w);
         wheel_advance(&w->wheel, worker_now_ms(w));
         wheel_advance(&w->fine, worker_now_fine(w));
-        run_notes(w);
+        worker_run_notes(w);
     }
 }
 

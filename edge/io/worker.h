@@ -83,6 +83,8 @@ struct worker *worker_self(void);
 void worker_post(struct worker *to, struct note *n);
 /* The same on the calling worker: still in this turn, after the present callback. */
 void worker_defer(struct worker *self, struct note *n);
+/* Runs what was posted and deferred, and what that defers: the end of each turn of the loop. */
+void worker_run_notes(struct worker *w);
 
 /* A block of WORKER_BLOCK_BYTES from the worker's pool, and back to it: where somebody else still
  * holds it, only the reference is dropped. NULL when memory is out. */

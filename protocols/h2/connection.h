@@ -38,7 +38,7 @@ struct h2_server {
     uint64_t requests;
     int refuse; /* the first request is answered with this, and no other; 0 */
     struct note update_note;
-    bool updating;     /* the note is on its way, or what it does is about to be done */
+    bool receiving;    /* inside nghttp2, with what arrived: an update follows by itself */
     bool greeted;      /* the client's preface and settings have come */
     int32_t head_open; /* the stream of a head that has begun and not ended; 0: none */
     bool goaway;       /* the last one was told */

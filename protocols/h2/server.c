@@ -212,15 +212,13 @@ static void update(struct h2_server *s)
 static void on_update(struct note *n)
 {
     struct h2_server *s = container_of(n, struct h2_server, update_note);
-    s->updating = false;
     update(s);
     scope_leave(&s->scope);
 }
 
 void h2_update(struct h2_server *s)
 {
-    if (s->updating) return;
-    s->updating = true;
+    if (s->receiving || s->update_note.posted) return;
     scope_enter(&s->scope);
     worker_defer(h2_worker(s), &s->update_note);
 }
@@ -249,9 +247,9 @@ static void on_data(struct conn *c, struct slice bytes)
         if (s->lingered_bytes > LINGER_BYTES_MAX) close_now(s);
         return;
     }
-    s->updating = true;
+    s->receiving = true;
     nghttp2_ssize n = nghttp2_session_mem_recv2(s->session, (const uint8_t *)bytes.p, bytes.n);
-    s->updating = false;
+    s->receiving = false;
     if (n < 0)
         h2_break_off(s, fatal_error((int)n));
     else

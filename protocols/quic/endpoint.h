@@ -39,7 +39,6 @@ struct quic_worker {
     struct list endpoints; /* struct quic_endpoint.link */
     struct list writers;   /* connections that may have something to write */
     struct note write_note;
-    bool write_posted;
     char *packets; /* made here, and sent at once */
 
     /* Anybody's: packets that another worker got. */

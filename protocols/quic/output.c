@@ -194,8 +194,7 @@ void quic_connection_write(struct quic_connection *c)
 
 void quic_post_writing(struct quic_worker *q)
 {
-    if (q->write_posted || list_empty(&q->writers)) return;
-    q->write_posted = true;
+    if (q->write_note.posted || list_empty(&q->writers)) return;
     worker_defer(q->worker, &q->write_note);
 }
 
@@ -213,7 +212,6 @@ void quic_write_all(struct note *n)
     struct list now;
     list_init(&now);
     list_splice(&now, &q->writers);
-    q->write_posted = false;
     for (struct list *link; (link = list_pop(&now));) {
         struct quic_connection *c = container_of(link, struct quic_connection, write_link);
         if (c->endpoint->unsent_block)

@@ -67,6 +67,14 @@ def test_h2load_uploads(origin, node, tmp_path, options, name):
     assert [request.body for request in origin.requests] == [BODY] * 50
 
 
+def test_h2load_uploads_on_many_streams(origin, node, tmp_path):
+    """What the origin takes and what the client sends meet in one turn of the loop, again and again."""
+    (tmp_path / "body").write_bytes(BODY[:60_000])
+    origin.on("/upload", Reply(body=b"thanks"))
+    said = run("h2load", "-n4000", "-c2", "-m100", "-d", tmp_path / "body", url(node, "/upload"))
+    assert "4000 done, 4000 succeeded, 0 failed, 0 errored, 0 timeout" in said
+
+
 def test_nghttp_multiplexes(origin, node):
     """On one connection, with padding; it prints the bodies' bytes in the order they come."""
     bodies = [pattern(50_000, n) for n in range(20)]

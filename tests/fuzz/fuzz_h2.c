@@ -163,9 +163,9 @@ static void play(struct worker *w, const uint8_t *data, size_t size)
         size_t n = size - at < step ? size - at : step;
         wire.stopped = data[0] & 64 && at > size / 2;
         wire.conn->ops->data(wire.conn, slice_of((const char *)data + at, n));
-        run_notes(w);
+        worker_run_notes(w);
         client_reads();
-        run_notes(w);
+        worker_run_notes(w);
         if (data[0] & 128) let_time_pass(w, 100);
     }
 }
@@ -180,9 +180,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     http_service_init(&service, &w, &handler, &limits, on_closed);
     h2_server_start(&service, -1, &(struct peer){ 0 }, NULL, 0);
     play(&w, data, size);
-    run_notes(&w);
+    worker_run_notes(&w);
     if (wire.conn) wire.conn->ops->ended(wire.conn, false);
-    run_notes(&w);
+    worker_run_notes(&w);
     CHECK(!wire.conn && service.connection_count == 0 && begun == ended);
     while (w.free_block_count) block_release(w.free_blocks[--w.free_block_count]);
     return 0;

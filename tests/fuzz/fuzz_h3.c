@@ -167,9 +167,9 @@ static void play(struct worker *w, struct h3_session *s, struct slice in)
         case TIME: let_time_pass(w, 50 << (what >> 4) % 8); break;
         }
         in = slice_skip(in, n);
-        run_notes(w);
+        worker_run_notes(w);
         for (int64_t i = 0; i < STREAMS; i++) close_if_done(s, i);
-        run_notes(w);
+        worker_run_notes(w);
     }
 }
 
@@ -203,7 +203,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     play(&w, &session, slice_of((const char *)data, size));
     h3_session_abort(&session, -E_CLIENT_GONE);
     scope_close(&scope);
-    run_notes(&w);
+    worker_run_notes(&w);
     CHECK(idle && begun == ended);
     h3_session_free(&session);
     http_connection_leave(&client);

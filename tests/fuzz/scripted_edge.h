@@ -135,21 +135,11 @@ static const struct http_limits limits = { .line_bytes = 256,
 
 /* ---- a worker without a loop ---- */
 
-static void run_notes(struct worker *w)
-{
-    while (w->deferred) {
-        struct note *n = w->deferred;
-        w->deferred = n->next;
-        if (!w->deferred) w->deferred_end = &w->deferred;
-        n->run(n);
-    }
-}
-
 static void let_time_pass(struct worker *w, int64_t ms)
 {
     w->now_us += ms * 1000;
     wheel_advance(&w->wheel, worker_now_ms(w));
-    run_notes(w);
+    worker_run_notes(w);
 }
 
 #endif

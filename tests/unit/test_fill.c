@@ -30,18 +30,6 @@ static void never_idle(struct scope *s)
     fail_msg("the scope was never closed");
 }
 
-static void run_notes(void)
-{
-    struct note *n;
-    while ((n = note_take_all(&worker.mailbox))) {
-        while (n) {
-            struct note *next = n->next;
-            n->run(n);
-            n = next;
-        }
-    }
-}
-
 /* ---- the body: a letter for each pull, then its end ---- */
 
 struct script {
@@ -136,7 +124,7 @@ static enum body_result read_piece(struct client *c)
 static enum body_result read_all(struct client *c)
 {
     enum body_result result;
-    while ((result = read_piece(c)) == BODY_DATA) run_notes();
+    while ((result = read_piece(c)) == BODY_DATA) worker_run_notes(&worker);
     return result;
 }
 
@@ -181,7 +169,7 @@ static int open_scene(void **state)
 static int close_scene(void **state)
 {
     (void)state;
-    run_notes();
+    worker_run_notes(&worker);
     object_drop(&scene.object);
     index_free(&ix);
     arena_free(&arena);
@@ -251,12 +239,12 @@ static void test_waiting_goes_on(void **state)
     assert_int_equal(read_all(&c), BODY_WAIT);
     assert_int_equal(scene.script.pulls, 1);
     script_ready(&scene.script);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(read_all(&c), BODY_WAIT);
     assert_int_equal(c.at, PIECE_BYTES);
     assert_int_equal(scene.ended, 0);
     script_ready(&scene.script);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(read_all(&c), BODY_END);
     assert_int_equal(c.at, 3 * PIECE_BYTES);
     expect_end(0);
@@ -299,7 +287,7 @@ static void test_failing_fails_the_readers(void **state)
     assert_int_equal(read_all(&c), BODY_WAIT);
     assert_true(is_in_index());
     script_ready(&scene.script);
-    run_notes();
+    worker_run_notes(&worker);
     expect_end(-E_ORIGIN_RESET);
     assert_false(is_in_index());
     assert_int_equal(read_all(&c), BODY_FAIL);
@@ -334,13 +322,13 @@ static void test_too_large_is_read_but_not_stored(void **state)
     enum body_result one, other = BODY_WAIT;
     while ((one = read_piece(&fast)) >= BODY_DATA && one != BODY_END) {
         if (one == BODY_WAIT) other = read_piece(&slow);
-        run_notes();
+        worker_run_notes(&worker);
     }
     assert_int_equal(one, BODY_END);
     while (other != BODY_END) {
         assert_true(other != BODY_FAIL);
         other = read_piece(&slow);
-        run_notes();
+        worker_run_notes(&worker);
     }
     assert_int_equal(fast.at, 20 * PIECE_BYTES);
     assert_int_equal(slow.at, 20 * PIECE_BYTES);
@@ -367,7 +355,7 @@ static void test_too_large_for_nobody_is_given_up(void **state)
     (void)state;
     begin("d*", true);
     start(true);
-    run_notes();
+    worker_run_notes(&worker);
     expect_end(-E_CANCELED);
     assert_false(is_in_index());
     assert_true(scene.script.sent <= OBJECT_MAX + PIECE_BYTES + WINDOW_BYTES);
@@ -382,7 +370,7 @@ static void test_no_memory_is_read_but_not_stored(void **state)
     open_client(&c, scene.object);
     ix.budget.limit_bytes = 3 * PIECE_BYTES;
     start(true);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(read_all(&c), BODY_END);
     assert_int_equal(c.at, 5 * PIECE_BYTES);
     expect_end(0);
@@ -399,11 +387,11 @@ static void test_room_is_the_pace(void **state)
     start(false);
     assert_int_equal(scene.script.sent, WINDOW_BYTES);
     unsigned pulls = scene.script.pulls;
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(scene.script.pulls, pulls);
     for (int i = 1; i < 10; i++) {
         assert_int_equal(read_piece(&c), BODY_DATA);
-        run_notes();
+        worker_run_notes(&worker);
         assert_int_equal(scene.script.sent, WINDOW_BYTES + c.at);
     }
     fill_abort(&scene.fill, -E_CANCELED);
@@ -418,10 +406,10 @@ static void check_abandoned(const char *script)
     open_client(&c, scene.object);
     start(false);
     assert_int_equal(read_piece(&c), BODY_DATA);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(scene.ended, 0);
     close_client(&c);
-    run_notes();
+    worker_run_notes(&worker);
     expect_end(-E_CANCELED);
     assert_int_equal(object_state(scene.object), OBJECT_FAILED);
 }
@@ -446,7 +434,7 @@ static void test_stored_goes_on_without_readers(void **state)
     open_client(&c, scene.object);
     start(true);
     close_client(&c);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(scene.ended, 0);
     script_ready(&scene.script);
     expect_end(0);
@@ -465,7 +453,7 @@ static void test_who_comes_back_in_time_is_served(void **state)
     assert_true(object_join(scene.object));
     open_client(&second, scene.object);
     object_leave(scene.object);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(scene.ended, 0);
     script_ready(&scene.script);
     assert_int_equal(read_all(&second), BODY_END);

@@ -47,25 +47,6 @@ static int start(void **state)
     return 0;
 }
 
-/* Of the thread's own worker, notes would run in the same order. */
-static void run_notes(void)
-{
-    struct note *n, *in_order = NULL;
-    while ((n = note_take_all(&worker.mailbox))) {
-        while (n) {
-            struct note *next = n->next;
-            n->next = in_order;
-            in_order = n;
-            n = next;
-        }
-        while (in_order) {
-            struct note *next = in_order->next;
-            in_order->run(in_order);
-            in_order = next;
-        }
-    }
-}
-
 static void assert_nothing_left(void)
 {
     assert_int_equal(scope.pending, 0);
@@ -286,7 +267,7 @@ static bool produce(void)
 
 static void deliver(void)
 {
-    run_notes();
+    worker_run_notes(&worker);
     for (int i = 0; i < CLIENTS; i++) scene.clients[i].settling = false;
 }
 
@@ -403,7 +384,7 @@ static void test_every_reader_gets_the_right_bytes(void **state)
         for (unsigned steps = random_below(2000); steps > 0; steps--) step();
         finish_scene();
         object_drop(&scene.object);
-        run_notes(); /* those that were cancelled on their way */
+        worker_run_notes(&worker); /* those that were cancelled on their way */
         assert_nothing_left();
     }
 }
@@ -423,13 +404,13 @@ static void test_room_is_what_readers_need(void **state)
     assert_false(object_has_room(o, &room.wait));
     assert_int_equal(pull(&a), BODY_DATA); /* all there is */
     append(o, 10);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(room.called, 1);
     assert_true(object_has_room(o, &room.wait));
     append(o, 5000);
     assert_false(object_has_room(o, &room.wait));
     close_client(&a); /* the last one */
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(room.called, 2);
     object_drop(&o);
     assert_nothing_left();
@@ -448,7 +429,7 @@ static void test_the_window_shrinks_while_memory_is_tight(void **state)
     size_t limit = atomic_exchange(&budget.limit_bytes, 100 * KIB);
     assert_false(object_has_room(o, &room.wait));
     while (a.at < 40 * KIB) assert_int_equal(pull(&a), BODY_DATA);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(room.called, 1);
     atomic_store(&budget.limit_bytes, limit);
     close_client(&a);
@@ -472,12 +453,12 @@ static void test_a_slow_reader_holds_so_much(void **state)
     assert_int_equal(pull_all(&fast), BODY_WAIT);
     assert_true(object_has_room(o, &room.wait));
     append(o, 15000);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(pull_all(&fast), BODY_WAIT);
     assert_false(object_has_room(o, &room.wait));
     assert_int_equal(o->payload->first, 0);
     close_client(&slow);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(room.called, 1);
     assert_int_equal(o->payload->first, 30000);
     close_client(&fast);
@@ -518,23 +499,23 @@ static void test_abandoned_is_told_once(void **state)
     object_on_abandoned(o, &gone.wait);
     assert_true(object_join(o));
     object_leave(o);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(gone.called, 0); /* it is to be stored */
     assert_true(object_is_wanted(o));
     assert_true(object_join(o));
     object_stop_retaining(o, UINT64_MAX);
     assert_true(object_join(o));
     object_leave(o);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(gone.called, 0);
     object_leave(o);
     assert_true(object_join(o)); /* comes back, but it is on its way */
     object_leave(o);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(gone.called, 1);
     assert_false(object_is_wanted(o));
     object_on_abandoned(o, &gone.wait); /* so already */
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(gone.called, 2);
     object_drop(&o);
     assert_nothing_left();
@@ -560,11 +541,11 @@ static void test_the_head_wakes_everybody_once(void **state)
     object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, true);
     object_cancel_wait(o, &parked[1].wait);         /* its note is on its way */
     assert_int_equal(parked[PARKED - 1].called, 0); /* never from inside */
-    run_notes();
+    worker_run_notes(&worker);
     for (int i = 0; i < PARKED; i++) assert_int_equal(parked[i].called, i >= 2);
     assert_false(object_wait_head(o, &parked[0].wait));
     object_complete(o, NULL);
-    run_notes();
+    worker_run_notes(&worker);
     for (int i = 0; i < PARKED; i++) assert_int_equal(parked[i].called, i >= 2);
     object_drop(&o);
     assert_nothing_left();
@@ -578,7 +559,7 @@ static void test_a_failure_before_the_head_wakes(void **state)
     counted_init(&parked);
     assert_true(object_wait_head(o, &parked.wait));
     object_fail(o, -E_CONNECT_TIMEOUT);
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(parked.called, 1);
     assert_int_equal(object_state(o), OBJECT_FAILED);
     assert_int_equal(o->error, -E_CONNECT_TIMEOUT);
@@ -616,7 +597,7 @@ static void test_replaced_leads_to_the_successor(void **state)
     object_replace(next, old);
     struct object *successor = old;
     object_drop(&old); /* next still holds it */
-    run_notes();
+    worker_run_notes(&worker);
     assert_int_equal(parked.called, 1);
     assert_int_equal(object_state(next), OBJECT_REPLACED);
     assert_ptr_equal(next->successor, successor);

@@ -129,13 +129,8 @@ static void on_idle(struct origins *o)
 static unsigned run_deferred(void)
 {
     unsigned n = 0;
-    for (struct note *note = worker.deferred; note; n++) {
-        struct note *next = note->next;
-        note->run(note);
-        note = next;
-    }
-    worker.deferred = NULL;
-    worker.deferred_end = &worker.deferred;
+    for (struct note *note = worker.deferred; note; note = note->next) n++;
+    worker_run_notes(&worker);
     return n;
 }
 

@@ -15,6 +15,7 @@
 #include "edge/base/check.h"
 #include "edge/base/list.h"
 #include "edge/io/worker.h"
+#include "tests/unit/broken_rule.h"
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
@@ -115,6 +116,53 @@ static void test_deferred_notes_run_in_order(void **state)
     run_worker(defer_from_start);
     assert_int_equal(ordered, 3);
     for (int i = 0; i < 3; i++) assert_int_equal(order[i], i);
+}
+
+static struct worker driven; /* by hand, without a thread */
+
+static void ignore(struct note *n)
+{
+    (void)n;
+}
+
+static void defer_twice(void)
+{
+    struct note note = { .run = ignore };
+    worker_defer(&driven, &note);
+    worker_defer(&driven, &note);
+}
+
+static void post_twice(void)
+{
+    struct note note = { .run = ignore };
+    worker_post(&driven, &note);
+    worker_post(&driven, &note);
+}
+
+static void defer_on_another(struct worker *w)
+{
+    struct note note = { .run = ignore };
+    (void)w;
+    worker_defer(&driven, &note);
+}
+
+static void defer_from_another_thread(void)
+{
+    run_worker(defer_on_another);
+}
+
+static void test_a_note_is_posted_once_and_by_its_worker(void **state)
+{
+    (void)state;
+    worker_init(&driven, 0);
+    assert_true(check_fires(defer_twice, "!n->posted"));
+    assert_true(check_fires(post_twice, "!n->posted"));
+    assert_true(check_fires(defer_from_another_thread, "self == w"));
+    struct note note = { .run = ignore };
+    for (int i = 0; i < 2; i++) { /* free again, once it has run */
+        worker_defer(&driven, &note);
+        worker_run_notes(&driven);
+    }
 }
 
 static int64_t turn_us;
@@ -550,6 +598,7 @@ int main(void)
         cmocka_unit_test(test_starts_and_stops),
         cmocka_unit_test(test_this_kernel_will_do),
         cmocka_unit_test(test_deferred_notes_run_in_order),
+        cmocka_unit_test(test_a_note_is_posted_once_and_by_its_worker),
         cmocka_unit_test(test_what_is_deferred_runs_within_the_turn),
         cmocka_unit_test(test_stopping_ends_after_the_turn),
         cmocka_unit_test(test_notes_come_in_the_order_of_each_sender),
