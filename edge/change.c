@@ -132,4 +132,5 @@ void change_reload(struct node *n, const char *file)
     change_check_files(ch.config, n->edge_count);
     change_apply(&ch, n);
     log_always(LOG_INFO, "configuration %llu in use", (unsigned long long)n->config->generation);
+    write_messages(n, n->config->warnings);
 }

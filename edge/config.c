@@ -19,11 +19,25 @@ static struct config *new_config(void)
     return c;
 }
 
+static struct slice warnings_text(const struct conf_report *r, struct arena *a)
+{
+    char *text = NULL;
+    size_t bytes = 0;
+    FILE *out = r->count ? open_memstream(&text, &bytes) : NULL;
+    if (!out) return SLICE("");
+    conf_report_print(r, out);
+    fclose(out);
+    struct slice kept = arena_copy(a, slice_of(text, bytes));
+    free(text);
+    return kept;
+}
+
 /* Consumes c, whose text has been set. */
 static struct config *build(struct config *c, const char *name, FILE *errors)
 {
     struct config_builder b = { .config = c };
-    conf_report_init(&b.report, c->text, name, &c->arena);
+    conf_report_init(&b.report, "error", c->text, name, &c->arena);
+    conf_report_init(&b.warnings, "warning", c->text, name, &c->arena);
     struct conf_item *root = conf_parse(&b.report, &c->arena);
     if (root) {
         config_build_block(&b, CONTEXT_TOP, root, c);
@@ -34,6 +48,8 @@ static struct config *build(struct config *c, const char *name, FILE *errors)
         config_drop(&c);
         return NULL;
     }
+    config_doubt(&b, root);
+    c->warnings = warnings_text(&b.warnings, &c->arena);
     c->generation = atomic_fetch_add(&generations, 1) + 1;
     return c;
 }

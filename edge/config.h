@@ -146,7 +146,8 @@ struct config {
         struct slice error_path; /* empty: standard error */
     } log;
 
-    struct slice text; /* the file as read: the admin API shows it */
+    struct slice text;     /* the file as read: the admin API shows it */
+    struct slice warnings; /* what was hardly meant, in the form of config_load's messages */
     struct arena arena;
 };
 

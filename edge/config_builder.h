@@ -11,7 +11,8 @@
 
 struct config_builder {
     struct config *config;
-    struct conf_report report;
+    struct conf_report report;   /* mistakes: there is no configuration */
+    struct conf_report warnings; /* what is allowed, and hardly meant */
     unsigned *origin_lines; /* of each of config->origins */
     const struct tls_connector
         *system;                     /* one that trusts the system's roots; NULL: none does yet */
@@ -45,6 +46,9 @@ void config_build_block(struct config_builder *b, enum config_context context,
 void config_finish_tls(struct config_builder *b, const struct config_site_build *build);
 /* After the top level: what needs all sites (distinct listeners, hosts of each). */
 void config_build_listens(struct config_builder *b, const struct conf_item *root);
+
+/* After all else, where there is no mistake: warns of what is allowed, and hardly meant. */
+void config_doubt(struct config_builder *b, const struct conf_item *root);
 
 /* An array with room for one more item, the first count being those of old. Doubles, in the arena:
  * an array that was handed on must not be grown by two owners. */

@@ -56,6 +56,7 @@ static int check_command(int argc, char **argv)
     if (argc != 2) return refuse("check takes one FILE");
     struct config *c = config_load(argv[1], stderr);
     if (!c) return EXIT_WRONG;
+    fwrite(c->warnings.p, 1, c->warnings.n, stderr);
     config_drop(&c);
     printf("%s: ok\n", argv[1]);
     return EXIT_SUCCESS;

@@ -77,12 +77,16 @@ static bool prepare_process(void)
 
 static struct config *read_config(const char *file, const char *origin, const char *disk_folder)
 {
-    if (file) return config_load(file, stderr);
-    struct arena arena;
-    arena_init(&arena, 4096);
-    struct config *c =
-        config_parse(config_default_text(&arena, origin, disk_folder), "built-in", stderr);
-    arena_free(&arena);
+    struct config *c;
+    if (file) {
+        c = config_load(file, stderr);
+    } else {
+        struct arena arena;
+        arena_init(&arena, 4096);
+        c = config_parse(config_default_text(&arena, origin, disk_folder), "built-in", stderr);
+        arena_free(&arena);
+    }
+    if (c) fwrite(c->warnings.p, 1, c->warnings.n, stderr);
     return c;
 }
 

@@ -6,10 +6,10 @@
 #define MESSAGE_BYTES    400
 #define WORD_BYTES       40 /* no directive is longer, so no longer word is near one */
 
-void conf_report_init(struct conf_report *r, struct slice text, const char *name,
-                      struct arena *arena)
+void conf_report_init(struct conf_report *r, const char *severity, struct slice text,
+                      const char *name, struct arena *arena)
 {
-    *r = (struct conf_report){ .text = text, .name = name, .arena = arena };
+    *r = (struct conf_report){ .severity = severity, .text = text, .name = name, .arena = arena };
 }
 
 /* Where an error belongs: after those that stand before it or at the same place. */
@@ -113,7 +113,7 @@ void conf_report_print(const struct conf_report *r, FILE *out)
         const struct conf_error *e = &r->errors[i];
         unsigned line = conf_line(r, e->at.offset);
         size_t column = e->at.offset - line_start(r->text, e->at.offset) + 1;
-        fprintf(out, "%s:%u:%zu: error: ", r->name, line, column);
+        fprintf(out, "%s:%u:%zu: %s: ", r->name, line, column, r->severity);
         print_clean(e->message, out);
         putc('\n', out);
         print_source(r, e, line, out);

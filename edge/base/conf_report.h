@@ -1,5 +1,5 @@
-/* conf_report: the mistakes found in one configuration text, kept until they can be told in the
- * order of the file.
+/* conf_report: what is to be said of one configuration text, mistakes or doubts, kept until it can
+ * be told in the order of the file.
  *
  * Owned by whoever reads the text, one thread. Keeps the CONF_ERRORS_MAX that stand first and
  * counts the rest. A message and its hint are copied; the text and the name are borrowed. */
@@ -23,6 +23,7 @@ struct conf_error {
 };
 
 struct conf_report {
+    const char *severity; /* "error", "warning": of all of them */
     struct slice text;
     const char *name;
     struct arena *arena;
@@ -30,8 +31,8 @@ struct conf_report {
     size_t count, dropped;
 };
 
-void conf_report_init(struct conf_report *r, struct slice text, const char *name,
-                      struct arena *arena);
+void conf_report_init(struct conf_report *r, const char *severity, struct slice text,
+                      const char *name, struct arena *arena);
 
 /* Adds a mistake. hint may be NULL. */
 void conf_fail(struct conf_report *r, struct conf_span at, const char *hint, const char *format,

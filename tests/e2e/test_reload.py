@@ -1,6 +1,7 @@
 """SIGHUP: another configuration, the same process, and no connection touched."""
 
 from harness import Reply, fresh
+from harness.util import eventually
 
 
 def test_a_new_configuration_is_used(origin, verge):
@@ -67,3 +68,13 @@ def test_many_reloads_under_load(origin, verge):
         for connection in connections:
             connection.request("GET", "/")
             assert connection.response()["X-Turn"] == str(n)
+
+
+def test_what_is_hardly_meant_is_said_and_done(start):
+    gone = "origin gone { server 127.0.0.1:9 down; }"
+    node = start(top=gone)
+    assert any('warning: all servers of "gone" are down' in line for line in node.errors())
+    before = len(node.errors())
+    node.reload(top=gone)
+    eventually(lambda: any("warning:" in line for line in node.errors()[before:]), "it is said again")
+    assert any("configuration 2 in use" in line for line in node.errors())

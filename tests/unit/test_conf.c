@@ -17,7 +17,7 @@ struct parsed {
 static void parse(struct parsed *p, struct slice text)
 {
     arena_init(&p->arena, 1024);
-    conf_report_init(&p->report, text, "t", &p->arena);
+    conf_report_init(&p->report, "error", text, "t", &p->arena);
     p->root = conf_parse(&p->report, &p->arena);
 }
 
@@ -145,7 +145,7 @@ static void test_first_ten_are_kept_in_order(void **state)
     struct arena a;
     struct conf_report r;
     arena_init(&a, 1024);
-    conf_report_init(&r, SLICE("0123456789abcdef"), "t", &a);
+    conf_report_init(&r, "error", SLICE("0123456789abcdef"), "t", &a);
     static const unsigned char offsets[] = { 15, 3, 14, 1, 13, 5, 12, 7, 11, 9, 10, 2, 8, 4, 6, 0 };
     for (size_t i = 0; i < sizeof offsets; i++)
         conf_fail(&r, (struct conf_span){ offsets[i], 1 }, NULL, "%u", offsets[i]);

@@ -519,7 +519,7 @@ static void test_the_sample_shows_every_directive(void **state)
     struct arena a;
     struct conf_report r;
     arena_init(&a, 16384);
-    conf_report_init(&r, c->text, "verge.conf", &a);
+    conf_report_init(&r, "error", c->text, "verge.conf", &a);
     collect(conf_parse(&r, &a)->children, CONTEXT_TOP, seen);
     for (size_t i = 0; i < config_directive_count; i++) {
         if (!seen[i]) fail_msg("verge.conf does not show \"%s\"", config_directives[i].name);
