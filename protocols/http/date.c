@@ -38,9 +38,10 @@ static void civil_from_days(int64_t days, struct civil *c)
     c->year = year_of_era + era * 400 + (c->month <= 2);
 }
 
+/* Without regard to case (RFC 9111 section 4.2), here and below: so do other recipients read it. */
 static bool take(struct slice *s, struct slice literal)
 {
-    if (!slice_starts(*s, literal)) return false;
+    if (s->n < literal.n || !slice_eq_nocase(slice_of(s->p, literal.n), literal)) return false;
     *s = slice_skip(*s, literal.n);
     return true;
 }
@@ -59,7 +60,7 @@ static bool take_name(struct slice *s, const char *names, int *out)
 {
     if (s->n < 3) return false;
     for (int i = 0; names[3 * i]; i++) {
-        if (memcmp(s->p, names + 3 * i, 3) != 0) continue;
+        if (!slice_eq_nocase(slice_of(s->p, 3), slice_of(names + 3 * i, 3))) continue;
         *out = i + 1;
         *s = slice_skip(*s, 3);
         return true;
@@ -86,7 +87,7 @@ static bool parse_fixdate(struct slice s, struct civil *c)
 {
     return take(&s, SLICE(", ")) && take_number(&s, 2, &c->day) && take(&s, SLICE(" ")) &&
            take_name(&s, month_names, &c->month) && take(&s, SLICE(" ")) && take_year(&s, c) &&
-           take(&s, SLICE(" ")) && take_time(&s, c) && slice_eq(s, SLICE(" GMT"));
+           take(&s, SLICE(" ")) && take_time(&s, c) && slice_eq_nocase(s, SLICE(" GMT"));
 }
 
 /* " Nov  6 08:49:37 1994" */
@@ -118,7 +119,7 @@ static bool parse_rfc850(struct slice s, int day_name, int64_t now_s, struct civ
     if (!take(&s, rest[day_name - 1]) || !take(&s, SLICE(", ")) || !take_number(&s, 2, &c->day) ||
         !take(&s, SLICE("-")) || !take_name(&s, month_names, &c->month) || !take(&s, SLICE("-")) ||
         !take_number(&s, 2, &year) || !take(&s, SLICE(" ")) || !take_time(&s, c) ||
-        !slice_eq(s, SLICE(" GMT"))) {
+        !slice_eq_nocase(s, SLICE(" GMT"))) {
         return false;
     }
     /* The year with those digits that is at most 50 after now's. */

@@ -153,3 +153,11 @@ def test_hop_by_hop_fields_are_not_stored(origin, client):
     hit = client.get("/")
     assert hit.hit and hit["X-All"] == "2"
     assert not {"x-mine", "keep-alive", "connection"} & hit.fields.names()
+
+
+@pytest.mark.parametrize("date", ["Thu, 18 AUG 2050 02:01:18 GMT", "THU, 18 Aug 2050 02:01:18 GMT",
+                                  "Thu, 18 Aug 2050 02:01:18 gmt", "thursday, 18-aug-50 02:01:18 Gmt"])
+def test_dates_are_read_without_regard_to_case(origin, client, date):
+    origin.on("/", Reply(headers={"Expires": date}, body=b"x"))
+    client.get("/")
+    assert client.get("/").hit

@@ -16,9 +16,11 @@ static const int64_t now_s = 1700000000; /* 2023 */
 static void the_three_formats_are_one_moment(void **state)
 {
     (void)state;
-    static const char *const texts[] = { "Sun, 06 Nov 1994 08:49:37 GMT",
-                                         "Sunday, 06-Nov-94 08:49:37 GMT",
-                                         "Sun Nov  6 08:49:37 1994" };
+    static const char *const texts[] = {
+        "Sun, 06 Nov 1994 08:49:37 GMT",  "Sunday, 06-Nov-94 08:49:37 GMT",
+        "Sun Nov  6 08:49:37 1994",       "SUN, 06 NOV 1994 08:49:37 gmt",
+        "sunDAY, 06-nov-94 08:49:37 Gmt", "sun NOV  6 08:49:37 1994",
+    };
     for (size_t i = 0; i < COUNT(texts); i++) {
         int64_t s;
         assert_true(http_date_parse(slice_str(texts[i]), now_s, &s));
@@ -34,9 +36,6 @@ static void what_is_not_a_date(void **state)
         "0",
         "-1",
         "Sun",
-        "sun, 06 Nov 1994 08:49:37 GMT",
-        "Sun, 06 nov 1994 08:49:37 GMT",
-        "Sun, 06 Nov 1994 08:49:37 gmt",
         "Sun, 06 Nov 1994 08:49:37 UTC",
         "Sun, 06 Nov 1994 08:49:37 AEST",
         "Sun, 06 Nov 1994 08:49:37 +0000",
