@@ -273,13 +273,21 @@ static bool set_lifetime(struct freshness *f, const struct cache_policy *p,
     return true;
 }
 
-static unsigned freshness_flags(const struct cache_control *cc)
+/* What was an error once says nothing of what the origin would answer now: stale use is for what it
+ * cannot give any more. */
+static bool is_stored_error(const struct response *res)
+{
+    return res->status >= 500;
+}
+
+static unsigned freshness_flags(const struct cache_control *cc, const struct response *res)
 {
     unsigned flags = 0;
     if (cc->flags & CC_NO_CACHE) flags |= FRESH_NO_CACHE;
     if (cc->flags & CC_IMMUTABLE) flags |= FRESH_IMMUTABLE;
     bool revalidate = cc->flags & (CC_MUST_REVALIDATE | CC_PROXY_REVALIDATE);
-    if (revalidate || cache_control_has(cc, CC_S_MAXAGE)) flags |= FRESH_MUST_REVALIDATE;
+    if (revalidate || cache_control_has(cc, CC_S_MAXAGE) || is_stored_error(res))
+        flags |= FRESH_MUST_REVALIDATE;
     return flags;
 }
 
@@ -295,8 +303,9 @@ static int64_t window_ms(const struct cache_control *cc, enum cache_control_seco
 }
 
 static void set_windows(struct freshness *f, const struct cache_policy *p,
-                        const struct cache_control *cc)
+                        const struct cache_control *cc, const struct response *res)
 {
+    if (is_stored_error(res)) return;
     f->stale_while_revalidate_ms =
         window_ms(cc, CC_STALE_WHILE_REVALIDATE, p->stale_while_revalidate_ms);
     f->stale_if_error_ms = window_ms(cc, CC_STALE_IF_ERROR, p->stale_if_error_ms);
@@ -316,8 +325,8 @@ enum store_reason policy_store(const struct cache_policy *p, const struct reques
     struct directives d = read_directives(p, res);
     *f = (struct freshness){ .received_ms = received_ms,
                              .initial_age_ms = initial_age_ms(res, requested_ms, received_ms),
-                             .flags = freshness_flags(&d.cc) };
-    set_windows(f, p, &d.cc);
+                             .flags = freshness_flags(&d.cc, res) };
+    set_windows(f, p, &d.cc, res);
     bool known = set_lifetime(f, p, &d, res);
     enum store_reason reason = forbidden(p, req, res, &d.cc);
     if (reason != STORE_OK) return reason;

@@ -111,3 +111,33 @@ def test_what_a_client_demands_of_caches_does_not_stop_a_refresh(origin, client)
     assert client.get("/", {"Cache-Control": "only-if-cached"}).body == b"old"
     eventually(lambda: client.get("/").body == b"new", "the refresh arrives")
     assert origin.last()["Cache-Control"] is None
+
+
+@pytest.mark.parametrize("directive", ["stale_if_error 1h;", "stale_while_revalidate 1h;"])
+def test_a_stored_error_never_stands_in_for_a_new_answer(origin, start, directive):
+    client = start(route=f"ttl 503 1s; {directive}").client
+    origin.on("/", *[Reply(503, body=f"error {n}".encode()) for n in range(3)], fresh(b"well"))
+    assert client.get("/").body == b"error 0"
+    assert client.get("/").hit
+    for n in range(1, 3):
+        outlive(1)
+        assert client.get("/").body == f"error {n}".encode()
+    outlive(1)
+    assert client.get("/").body == b"well"
+
+
+def test_nor_when_the_client_would_take_it_stale(origin, start):
+    client = start(route="ttl 503 1s; stale_if_error 1h; honor_request on;").client
+    origin.on("/", Reply(503, body=b"old"), Reply(503, body=b"new"))
+    client.get("/")
+    outlive(1)
+    assert client.get("/", {"Cache-Control": "max-stale=60, stale-if-error=60"}).body == b"new"
+
+
+def test_nor_for_an_origin_that_is_gone(origin, start):
+    client = start(route="ttl 503 1s; stale_if_error 1h;").client
+    origin.on("/", Reply(503, body=b"old"))
+    client.get("/")
+    outlive(1)
+    origin.refuse()
+    assert client.get("/").status == 502

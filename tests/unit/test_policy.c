@@ -359,6 +359,9 @@ static void stale_responses_are_kept_where_a_window_uses_them(void **state)
         { 200, "", "Cache-Control: max-age=0, stale-while-revalidate=9", STORE_OK, 0 },
         { 200, "", "Cache-Control: max-age=0, stale-if-error=9", STORE_OK, 0 },
         { 200, "", "Cache-Control: stale-if-error=9", STORE_NO_FRESHNESS, 0 },
+        { 404, "", "Cache-Control: max-age=0, stale-if-error=9", STORE_OK, 0 },
+        { 503, "", "Cache-Control: max-age=0, stale-if-error=9", STORE_NO_FRESHNESS, 0 },
+        { 500, "", "Cache-Control: max-age=0, stale-while-revalidate=9", STORE_NO_FRESHNESS, 0 },
     };
     check_store(&p, windows, COUNT(windows));
     check_store(&plain, rows, COUNT(rows));
