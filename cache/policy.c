@@ -475,29 +475,33 @@ static bool same_modified(const struct response *update, const struct response *
     return !line || slice_eq(line->value, fields_value(&stored->fields, FIELD_LAST_MODIFIED));
 }
 
-static bool same_etag(struct etag update, struct etag stored)
-{
-    return update.weak ? etag_equal_weak(update, stored) : etag_equal_strong(update, stored);
-}
-
+/* Compared weakly: the origin was asked about the stored tag and no other, and one that codes on
+ * the fly weakens the tag of some responses and not of others. */
 bool policy_304_selects(const struct response *update, const struct response *stored)
 {
     struct etag theirs, ours;
+    bool asked =
+        fields_has(&stored->fields, FIELD_ETAG) || fields_has(&stored->fields, FIELD_LAST_MODIFIED);
+    if (!asked) return false;
     if (!etag_of(&update->fields, &theirs)) return same_modified(update, stored);
-    if (etag_of(&stored->fields, &ours)) return same_etag(theirs, ours);
+    if (etag_of(&stored->fields, &ours)) return etag_equal_weak(theirs, ours);
     /* A tag that is new with this 304: then the date has to tell. */
     return fields_has(&update->fields, FIELD_LAST_MODIFIED) && same_modified(update, stored);
 }
 
-bool policy_head_freshens(const struct response *head, const struct response *stored)
+enum head_says policy_head_says(const struct response *head, const struct response *stored,
+                                int64_t stored_bytes)
 {
     struct etag theirs, ours;
-    if (head->status != stored->status) return false;
-    if (head->length >= 0 && stored->length >= 0 && head->length != stored->length) return false;
-    if (etag_of(&head->fields, &theirs)) {
-        if (!etag_of(&stored->fields, &ours) || !same_etag(theirs, ours)) return false;
-    }
-    return same_modified(head, stored);
+    bool tagged = etag_of(&head->fields, &theirs);
+    bool dated = fields_has(&head->fields, FIELD_LAST_MODIFIED);
+    bool measured = head->length >= 0 && stored_bytes >= 0;
+    if (head->status != stored->status) return HEAD_REFUTES;
+    if (measured && head->length != stored_bytes) return HEAD_REFUTES;
+    if (tagged && !(etag_of(&stored->fields, &ours) && etag_equal_weak(theirs, ours)))
+        return HEAD_REFUTES;
+    if (!same_modified(head, stored)) return HEAD_REFUTES;
+    return tagged || dated || measured ? HEAD_CONFIRMS : HEAD_SAYS_NOTHING;
 }
 
 /* A method that is not known may be unsafe, and invalidating too much is harmless. */

@@ -113,12 +113,18 @@ void policy_prepare_stored(const struct cache_policy *p, struct response *res);
 void policy_update_fields(const struct response *stored, const struct response *update,
                           struct arena *a, struct response *out);
 /* Section 4.3.4: does this 304, to a request that was made conditional on *stored, select it? By
- * entity tag where both have one, else by Last-Modified. One without any validator does: it can
- * speak of nothing else. */
+ * entity tag (compared weakly) where both have one, else by Last-Modified. One without any
+ * validator does, if *stored has one to ask with: it can speak of nothing else. */
 bool policy_304_selects(const struct response *update, const struct response *stored);
-/* Section 4.3.5: a HEAD response freshens the stored GET (true) or shows that it has changed
- * (false). */
-bool policy_head_freshens(const struct response *head, const struct response *stored);
+/* Section 4.3.5: what a HEAD's response says of the stored GET, whose body has stored_bytes (-1:
+ * not known yet). */
+enum head_says {
+    HEAD_SAYS_NOTHING, /* no validator and no length in common */
+    HEAD_CONFIRMS,     /* freshens it */
+    HEAD_REFUTES,      /* it has changed */
+};
+enum head_says policy_head_says(const struct response *head, const struct response *stored,
+                                int64_t stored_bytes);
 /* Section 4.4: must this response invalidate its target? Method unsafe or unknown, status 2xx or
  * 3xx. */
 bool policy_invalidates(const struct request *req, const struct response *res);

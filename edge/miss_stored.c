@@ -59,17 +59,21 @@ void miss_use_stale(struct miss *m)
     miss_end(m);
 }
 
-/* RFC 9111 section 4.3.5: what a HEAD says about the GET that is stored. */
+/* RFC 9111 section 4.3.5: what a HEAD says about the GET that is stored. One that fills has the
+ * length that its head tells. */
 void miss_apply_head(struct miss *m, const struct response *r)
 {
     struct object *stored = index_peek(miss_index(m), &m->key, &m->client, &m->arena);
     if (!stored) return;
+    bool whole = object_state(stored) == OBJECT_COMPLETE;
+    int64_t bytes = whole ? (int64_t)stored->payload->end : stored->head.length;
+    enum head_says says = policy_head_says(r, &stored->head, bytes);
     struct request get = m->client;
     get.method = METHOD_GET;
-    if (!policy_head_freshens(r, &stored->head)) {
+    if (says == HEAD_REFUTES) {
         index_remove(miss_index(m), stored);
         if (miss_index(m)->disk) m->forgot = true;
-    } else if (object_state(stored) == OBJECT_COMPLETE) {
+    } else if (says == HEAD_CONFIRMS && whole) {
         struct object *o = freshen(m, stored, r, &get);
         object_drop(&o);
     }

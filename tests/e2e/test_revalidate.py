@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import Reply, fresh, outlive
+from harness import Reply, disk, fresh, outlive
 
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 
@@ -114,3 +114,53 @@ def test_head_that_shows_another_version_makes_it_stale(origin, client):
     outlive(1)
     client.get("/", method="HEAD")
     assert client.get("/").body == b"new"
+
+
+LEFT = {"Cache-Control": "max-age=1, stale-if-error=60"}
+
+
+@pytest.mark.parametrize("tier", [{}, disk()], ids=["memory", "disk"])
+def test_head_of_another_length_does_not_freshen_a_body_whose_length_nobody_told(origin, start, tier):
+    """Version 1 came in chunks and without validators; what its body has is what counts."""
+    client = start(**tier).client
+    new = Reply(headers={"Cache-Control": "max-age=60"}, body=b"the second version of this response!")
+    origin.on("/", Reply(headers=LEFT, body=b"the first version.", chunked=True), new)
+    client.get("/")
+    outlive(1)
+    for _ in range(2):
+        head = client.get("/", method="HEAD")
+        assert head.status == 200 and not head.hit
+    response = client.get("/")
+    assert response.body == new.body
+
+
+def test_head_of_that_length_does(origin, client):
+    origin.on("/", Reply(headers=LEFT, body=b"the first version.", chunked=True),
+              Reply(headers={"Cache-Control": "max-age=60", "X-New": "1"}, body=b"the first version."))
+    client.get("/")
+    outlive(1)
+    client.get("/", method="HEAD")
+    response = client.get("/")
+    assert response.hit and response["X-New"] == "1" and response.body == b"the first version."
+
+
+def test_head_that_has_nothing_in_common_with_what_is_stored_changes_nothing(origin, client):
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+    origin.on("/", Reply(headers=LEFT, body=b"old", chunked=True), [head], Reply(503))
+    client.get("/")
+    outlive(1)
+    assert client.get("/", method="HEAD").status == 200
+    response = client.get("/")
+    assert response.body == b"old" and response.fwd == "stale"  # as stale as before, and still there
+
+
+@pytest.mark.parametrize("stored, told", [('W/"x"', '"x"'), ('"x"', 'W/"x"')])
+def test_a_304_may_tell_the_tag_stronger_or_weaker(origin, client, stored, told):
+    """nginx weakens the tag of what it compresses, and not that of the 304."""
+    origin.on("/", fresh(b"body", 1, {"ETag": stored}), Reply(304, {"ETag": told, "Cache-Control": "max-age=60"}))
+    client.get("/")
+    outlive(1)
+    response = client.get("/")
+    assert (response.body, response.cache["fwd-status"], response["ETag"]) == (b"body", 304, stored)
+    assert origin.count("/") == 2 and origin.last()["If-None-Match"] == stored
+    assert client.get("/").hit
