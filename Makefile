@@ -64,7 +64,7 @@ packages_build := gcc:gcc g++:g++ libc6-dev patch:patch xz-utils:xz
 packages_check := libcmocka-dev python3
 packages_test  := $(packages_check) python3-pytest python3-pytest-xdist python3-h2 python3-hpack \
                   python3-hyperframe curl:curl wrk:wrk openssl:openssl nghttp2-client:h2load \
-                  ngtcp2-client:gtlsclient testssl.sh:testssl
+                  ngtcp2-client:gtlsclient testssl.sh:testssl nginx:nginx
 packages_clients := $(packages_test) chromium:chromium
 packages_fuzz  := clang:clang
 packages_h2load := libev-dev

@@ -18,7 +18,7 @@
 #include "cache/disk_value.h"
 #include "cache/object.h"
 
-#define DISK_FORMAT    3u          /* changes with the layout of values, records and catalog */
+#define DISK_FORMAT    4u          /* changes with the layout of values, records and catalog */
 #define DISK_OWN_BYTES (12u << 20) /* what the writer needs for itself: three batches */
 #define DISK_SPILL_BYTES                                                                           \
     (4u << 20) /* of a body that fills: what may wait to be written, at most                       \

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "protocols/http/accept.h"
+#include "protocols/http/path.h"
 #include "protocols/http/value.h"
 
 /* A part of a key is its length in decimal, ':' and its bytes; '-' is a part that is absent. */
@@ -315,26 +316,6 @@ void key_whole(const struct key *key, struct key *out)
     *out = key_of(key_whole_text(key), key->target, 0);
 }
 
-/* RFC 3986 section 5.2.4, for a path that begins with '/'. out has room for path.n bytes. */
-static size_t remove_dot_segments(struct slice path, char *out)
-{
-    size_t n = 0;
-    while (path.n) {
-        path = slice_skip(path, 1);
-        struct slice segment = slice_of(path.p, slice_find(path, '/'));
-        path = slice_skip(path, segment.n);
-        bool dot = slice_eq(segment, SLICE(".")), up = slice_eq(segment, SLICE(".."));
-        if (up)
-            while (n && out[--n] != '/') continue;
-        if ((dot || up) && path.n) continue;
-        out[n++] = '/';
-        if (dot || up) continue;
-        memcpy(out + n, segment.p, segment.n);
-        n += segment.n;
-    }
-    return n;
-}
-
 /* Takes "scheme:" and "//authority" off the reference; false where they name another origin than
  * req's. */
 static bool take_origin(const struct request *req, struct slice *reference)
@@ -356,24 +337,20 @@ static bool take_origin(const struct request *req, struct slice *reference)
 }
 
 /* The target of a reference without scheme and authority, resolved against that of req (RFC 3986
- * section 5.2.2). */
-static struct slice resolve_target(struct slice base, struct slice reference, bool from_root,
-                                   struct arena *a)
+ * section 5.2.2). False if its path is malformed. */
+static bool resolve_target(struct slice base, struct slice reference, bool from_root,
+                           struct arena *a, struct slice *out)
 {
-    if (!from_root && reference.n == 0) return base;
     struct slice path = target_path(reference), directory = SLICE("");
     struct slice query = slice_skip(reference, path.n);
     if (path.n == 0) {
         path = from_root ? SLICE("/") : target_path(base);
+        if (!from_root && query.n == 0) query = slice_skip(base, path.n);
     } else if (path.p[0] != '/') {
         directory = target_path(base);
         while (directory.n && directory.p[directory.n - 1] != '/') directory.n--;
     }
-    struct slice merged = arena_concat(a, (struct slice[]){ directory, path }, 2);
-    char *out = arena_alloc(a, merged.n + query.n);
-    size_t n = remove_dot_segments(merged, out);
-    if (query.n) memcpy(out + n, query.p, query.n);
-    return slice_of(out, n + query.n);
+    return target_key(arena_concat(a, (struct slice[]){ directory, path, query }, 3), a, out);
 }
 
 static bool is_uri_text(struct slice s)
@@ -392,7 +369,7 @@ bool key_build_reference(const struct key_policy *p, const struct request *req,
     if (!is_uri_text(reference) || !take_origin(req, &rest)) return false;
     if (req->target.n == 0 || req->target.p[0] != '/') return false;
     struct request other = *req;
-    other.target = resolve_target(req->target, rest, rest.n < reference.n, a);
+    if (!resolve_target(req->target, rest, rest.n < reference.n, a, &other.target)) return false;
     key_build(p, &other, a, out);
     return true;
 }

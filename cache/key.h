@@ -1,9 +1,10 @@
 /* key: the cache key of a request, and the secondary key that Vary adds.
  *
  * Pure functions into an arena. The primary key is length-prefixed scheme, authority (lower case,
- * default port dropped), path, and query after the route's key policy, then the header and cookie
- * values the route adds; so no two different requests can spell the same key. What is keyed is what
- * is sent to the origin: key_build also gives the target as the origin must see it. */
+ * default port dropped), path (in the form of path_key), and query after the route's key policy,
+ * then the header and cookie values the route adds; so no two different requests can spell the same
+ * key. What is keyed is what is sent to the origin: key_build also gives the target as the origin
+ * must see it. */
 #ifndef VERGE_CACHE_KEY_H
 #define VERGE_CACHE_KEY_H
 
@@ -38,7 +39,7 @@ struct key_seed {
 
 /* Sets the process-wide seed of all key hashes. Once, at start-up. */
 void key_seed(uint64_t a, uint64_t b);
-/* Builds the primary key of req in the arena. */
+/* Builds the primary key of req, whose path is in the form of path_key, in the arena. */
 void key_build(const struct key_policy *p, const struct request *req, struct arena *a,
                struct key *out);
 /* The key another request, with the same fields, to a reference (RFC 3986 section 5.2: absolute

@@ -1,5 +1,6 @@
 #include "cache/key_text.h"
 
+#include "protocols/http/path.h"
 #include "protocols/http/value.h"
 
 /* What stands before a slice's key, and between a key and the host that a trusted proxy names. */
@@ -171,6 +172,7 @@ static bool add_url(struct writer *w, struct slice url)
     for (size_t i = 0; i < rest.n; i++) {
         if (rest.p[i] <= ' ' || rest.p[i] > '~' || rest.p[i] == '#') return false;
     }
+    if (!target_key(rest, w->arena, &rest)) return false;
     add_part(w, scheme);
     add_part(w, lower_case(key_authority(scheme, authority), w->arena));
     add_part(w, target_path(rest));

@@ -18,8 +18,9 @@
 struct slice key_readable(struct slice key_text, struct arena *a);
 /* Of a secondary key, as key_vary makes it: "accept-encoding=gzip x-kind=1". */
 struct slice vary_readable(struct slice vary_key, struct arena *a);
-/* The key that is shown so. The host may be in any case, and have the scheme's own port. False
- * where there is no such key. target is not set. */
+/* The key that is shown so. The host may be in any case and have the scheme's own port, the path in
+ * any spelling that path_key takes for the same. False if there is no such key. target is not set.
+ */
 bool key_from_readable(struct slice readable, struct arena *a, struct key *out);
 
 #endif

@@ -256,12 +256,13 @@ static void json_number(struct line *l, struct slice key, uint64_t n)
     put_number(l, n);
 }
 
-static void json_request(struct line *l, const struct request *q)
+static void json_request(struct line *l, const struct exchange *x)
 {
+    const struct request *q = &x->request;
     json_string(l, KEY("method"), q->method_text);
     json_string(l, KEY("host"), authority_host(q->authority));
-    json_string(l, KEY("path"), target_path(q->target));
-    json_string(l, KEY("query"), target_query(q->target));
+    json_string(l, KEY("path"), target_path(x->received_target));
+    json_string(l, KEY("query"), target_query(x->received_target));
     put(l, SLICE(",\"protocol\":\""));
     put_protocol(l, q->version);
     put(l, SLICE("\""));
@@ -285,7 +286,7 @@ static void format_json(struct line *l, const struct access_record *r)
     put_rfc3339(l, x->worker->wall_ms);
     put(l, SLICE("\""));
     json_string(l, KEY("client_ip"), r->client);
-    json_request(l, &x->request);
+    json_request(l, x);
     json_number(l, KEY("status"), (uint64_t)x->status);
     json_number(l, KEY("bytes"), x->body_sent_bytes);
     json_number(l, KEY("bytes_in"), x->body_received_bytes);
@@ -310,12 +311,13 @@ static void put_or_dash(struct line *l, struct slice value, enum place place)
 }
 
 /* Three words, or "-" for what was no request. */
-static void combined_request(struct line *l, const struct request *q)
+static void combined_request(struct line *l, const struct exchange *x)
 {
+    const struct request *q = &x->request;
     put_or_dash(l, q->method_text, PLACE_WORD);
     if (!q->method_text.n) return;
     put(l, SLICE(" "));
-    put_or_dash(l, q->target, PLACE_WORD);
+    put_or_dash(l, x->received_target, PLACE_WORD);
     put(l, SLICE(" "));
     put_protocol(l, q->version);
 }
@@ -336,7 +338,7 @@ static void format_combined(struct line *l, const struct access_record *r)
     put(l, SLICE(" - - ["));
     put_common_time(l, x->worker->wall_ms);
     put(l, SLICE("] \""));
-    combined_request(l, &x->request);
+    combined_request(l, x);
     put(l, SLICE("\" "));
     put_digits(l, (unsigned)x->status, 3);
     put(l, SLICE(" "));

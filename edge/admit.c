@@ -6,6 +6,7 @@
 #include "edge/forward.h"
 #include "edge/io/tls.h"
 #include "edge/listener.h"
+#include "protocols/http/path.h"
 #include "protocols/http/structured.h"
 #include "protocols/http/value.h"
 
@@ -52,44 +53,6 @@ static int check(const struct config *c, struct exchange *x)
     return expectation_can_be_met(r) ? 0 : -E_EXPECTATION;
 }
 
-static bool is_dot(struct slice s, size_t *bytes)
-{
-    bool escaped = s.n >= 3 && slice_eq_nocase(slice_of(s.p, 3), SLICE("%2e"));
-    *bytes = escaped ? 3 : 1;
-    return escaped || (s.n && s.p[0] == '.');
-}
-
-/* How many dots a segment consists of: 1, 2, or 0 where it is an ordinary one. */
-static unsigned dots_of(struct slice segment)
-{
-    unsigned dots = 0;
-    size_t bytes;
-    while (dots < 3 && is_dot(segment, &bytes)) {
-        segment = slice_skip(segment, bytes);
-        dots++;
-    }
-    return segment.n == 0 && dots <= 2 ? dots : 0;
-}
-
-/* The path as its origin will understand it, without dot segments (RFC 3986 section 5.2.4): a route
- * must not be chosen by
- * "/static/../account". What is sent stays as it came. */
-static struct slice path_for_routing(struct slice path, struct arena *a)
-{
-    if (!memmem(path.p, path.n, "/.", 2) && !memmem(path.p, path.n, "/%2", 3)) return path;
-    char *out = arena_alloc(a, path.n + 1), *at = out;
-    for (struct slice rest = path; rest.n;) {
-        struct slice segment = slice_of(rest.p + 1, slice_find(slice_skip(rest, 1), '/'));
-        unsigned dots = dots_of(segment);
-        rest = slice_skip(rest, segment.n + 1);
-        if (dots == 2)
-            while (at > out && *--at != '/') continue;
-        if (dots == 0) at = mempcpy(at, segment.p - 1, segment.n + 1);
-        if (dots && rest.n == 0) *at++ = '/';
-    }
-    return slice_of(out, (size_t)(at - out));
-}
-
 /* ---- the site ---- */
 
 /* A client that has proved who it is to one site has proved nothing to another, whose name it may
@@ -132,10 +95,11 @@ static void settle_client_cert(const struct config *c, const struct config_site 
 
 /* Certificate authorities ask without TLS (RFC 8555 section 8.3). */
 static bool belongs_to_https(const struct config_site *site, const struct request *r,
-                             struct slice path)
+                             struct slice key, struct slice match)
 {
+    struct slice acme = SLICE("/.well-known/acme-challenge/");
     return site->https_port && !slice_eq(r->scheme, SLICE("https")) &&
-           !slice_starts(path, SLICE("/.well-known/acme-challenge/"));
+           !(slice_starts(key, acme) && slice_starts(match, acme));
 }
 
 static int redirect(const struct config_site *site, struct exchange *x, struct admitted *out)
@@ -149,27 +113,51 @@ static int redirect(const struct config_site *site, struct exchange *x, struct a
     return 0;
 }
 
+/* Why a route does not take a request; 0 if it does. */
+static int refusal(const struct config_route *route, const struct request *r)
+{
+    return r->length > route->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
+}
+
+/* By the coarser of the path's two forms. Where that leads elsewhere than what the origin is sent,
+ * it depends on the origin which of the two routes is meant: then both have to take the request. */
+static int choose_route(const struct config_site *site, const struct request *r, struct slice key,
+                        struct slice match, struct admitted *out)
+{
+    const struct config_route *route = config_find_route(site, match);
+    const struct config_route *other = config_find_route(site, key);
+    if (!route || !other) return -E_NO_ROUTE;
+    out->route = route;
+    out->ambiguous = route != other;
+    out->body_size_bytes = route->body_size_bytes;
+    if (other->body_size_bytes < out->body_size_bytes)
+        out->body_size_bytes = other->body_size_bytes;
+    int rc = refusal(route, r);
+    return rc < 0 ? rc : refusal(other, r);
+}
+
 static int find_route(const struct config *c, struct exchange *x, struct admitted *out)
 {
     const struct request *r = &x->request;
     const struct config_listen *listen = listener_address(x->peer->listener);
     const struct config_site *site = config_find_site(c, listen, authority_host(r->authority));
     if (!site) return -E_NO_SITE;
-    struct slice path = path_for_routing(target_path(r->target), &x->arena);
-    if (belongs_to_https(site, r, path)) return redirect(site, x, out);
+    struct slice key = target_path(r->target), match = path_match(key, &x->arena);
+    if (belongs_to_https(site, r, key, match)) return redirect(site, x, out);
     if (is_misdirected(site, x->peer->tls)) return -E_MISDIRECTED;
     int rc = settle_early(site, x);
     if (rc < 0) return rc;
     settle_client_cert(c, site, x);
-    out->route = config_find_route(site, path);
-    if (!out->route) return -E_NO_ROUTE;
-    return r->length > out->route->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
+    return choose_route(site, r, key, match, out);
 }
 
 int admit_request(const struct config *c, struct exchange *x, struct admitted *out)
 {
+    struct request *r = &x->request;
     *out = (struct admitted){ 0 };
     int rc = check(c, x);
-    bool ours = slice_eq(x->request.target, SLICE("*")) || goes_no_further(&x->request);
-    return rc < 0 || ours ? rc : find_route(c, x, out);
+    bool ours = slice_eq(r->target, SLICE("*")) || goes_no_further(r);
+    if (rc < 0 || ours) return rc;
+    if (!target_key(r->target, &x->arena, &r->target)) return -E_BAD_PATH;
+    return find_route(c, x, out);
 }

@@ -56,9 +56,16 @@ struct header_rule {
     struct slice name, value;
 };
 
+/* '*' matches any run of characters, '/' included, and a "/" followed by '*' at the end also
+ * nothing; all else is literal. */
+struct config_pattern {
+    struct slice text;
+    size_t literal_bytes; /* of text before its first '*' */
+};
+
 struct config_route {
-    struct slice pattern; /* '*' matches any run of characters, '/' included; all else is literal */
-    size_t literal_bytes; /* of pattern before its first '*' */
+    const struct config_pattern *patterns; /* any of them will do */
+    size_t pattern_count;
     const struct config_origin *origin;
     struct cache_policy cache;
     struct key_policy key;
@@ -180,10 +187,11 @@ const struct config_site *config_first_site(const struct config *c,
                                             const struct config_listen *listen);
 /* Is it the same address? */
 bool config_listen_eq(const struct config_listen *a, const struct config_listen *b);
-/* Does the route's pattern match the path? */
-bool config_route_matches(const struct config_route *r, struct slice path);
-/* First route in file order whose pattern matches the path (query excluded); NULL where none does.
- */
+struct config_pattern config_pattern_of(struct slice text);
+/* Does it match the path, in the form of path_match? */
+bool config_pattern_matches(const struct config_pattern *p, struct slice path);
+/* First route in file order of whose patterns one matches the path (without query); NULL if none
+ * does. */
 const struct config_route *config_find_route(const struct config_site *site, struct slice path);
 /* Does an address (IPv4 as mapped IPv6, 16 bytes) belong to a trusted proxy? */
 bool config_is_trusted(const struct config *c, const uint8_t address[16]);

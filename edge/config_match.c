@@ -32,19 +32,40 @@ static bool matches_stars(struct slice path, struct slice pattern)
     }
 }
 
-bool config_route_matches(const struct config_route *r, struct slice path)
+struct config_pattern config_pattern_of(struct slice text)
 {
-    size_t literal = r->literal_bytes;
-    if (!slice_starts(path, slice_of(r->pattern.p, literal))) return false;
-    if (literal == r->pattern.n) return path.n == literal;
-    if (literal + 1 == r->pattern.n) return true;
-    return matches_stars(slice_skip(path, literal), slice_skip(r->pattern, literal));
+    return (struct config_pattern){ text, slice_find(text, '*') };
+}
+
+static bool matches(struct slice pattern, size_t literal, struct slice path)
+{
+    if (!slice_starts(path, slice_of(pattern.p, literal))) return false;
+    if (literal == pattern.n) return path.n == literal;
+    if (literal + 1 == pattern.n) return true;
+    return matches_stars(slice_skip(path, literal), slice_skip(pattern, literal));
+}
+
+bool config_pattern_matches(const struct config_pattern *p, struct slice path)
+{
+    struct slice text = p->text, end = SLICE("/*");
+    if (matches(text, p->literal_bytes, path)) return true;
+    if (text.n <= end.n || !ends_with(text, end)) return false;
+    text.n -= end.n; /* what is below a folder is matched, and the folder itself */
+    return matches(text, p->literal_bytes < text.n ? p->literal_bytes : text.n, path);
+}
+
+static bool route_matches(const struct config_route *r, struct slice path)
+{
+    for (size_t i = 0; i < r->pattern_count; i++) {
+        if (config_pattern_matches(&r->patterns[i], path)) return true;
+    }
+    return false;
 }
 
 const struct config_route *config_find_route(const struct config_site *site, struct slice path)
 {
     for (size_t i = 0; i < site->route_count; i++) {
-        if (config_route_matches(&site->routes[i], path)) return &site->routes[i];
+        if (route_matches(&site->routes[i], path)) return &site->routes[i];
     }
     return NULL;
 }

@@ -2,6 +2,7 @@
  * begins with the route its routes inherit from. */
 #include "edge/config_builder.h"
 #include "protocols/http/message.h"
+#include "protocols/http/path.h"
 
 void config_take_listen(struct config_builder *b, const struct conf_word *w,
                         struct config_listen *out)
@@ -111,26 +112,88 @@ void config_apply_site(struct config_builder *b, const struct config_directive *
     b->sites[c->site_count++] = build;
 }
 
-static const char *check_pattern(struct slice pattern)
+/* Where a pattern has more than one spelling it is written as path_match leaves a path, so that it
+ * can match one: the text that can, or a reason. */
+static const char *read_pattern(struct config_builder *b, struct slice text, struct slice *out)
 {
-    if (pattern.n == 0 || (pattern.p[0] != '/' && pattern.p[0] != '*'))
-        return "must begin with / or *";
-    if (slice_find(pattern, '?') < pattern.n) return "has a query; routes match the path only";
+    struct arena *a = &b->config->arena;
+    bool rooted = text.n && text.p[0] == '/';
+    if (!rooted && (text.n == 0 || text.p[0] != '*')) return "must begin with / or *";
+    if (slice_find(text, '?') < text.n) return "has a query; routes match the path only";
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '#')
+            return "has a byte that a path can only hold as % and two hex digits";
+    }
+    struct slice path = rooted ? text : arena_concat(a, (struct slice[]){ SLICE("/"), text }, 2);
+    struct slice key;
+    if (!path_key(path, a, &key)) return "has a % that does not begin an escape";
+    key = slice_skip(path_match(key, a), rooted ? 0 : 1);
+    *out = arena_copy(a, key);
     return NULL;
 }
 
-/* An earlier pattern that matches this one's text, stars and all, matches everything this one does.
- */
-static void check_reachable(struct config_builder *b, const struct config_site *site,
-                            const struct conf_word *w)
+/* One that only differs in escapes of letters, digits and the like is taken as it is meant. */
+static bool take_pattern(struct config_builder *b, const struct config_directive *d,
+                         const struct conf_word *w, struct config_pattern *out)
 {
-    for (size_t i = 0; i < site->route_count; i++) {
-        const struct config_route *earlier = &site->routes[i];
-        if (!config_route_matches(earlier, w->text)) continue;
+    struct slice meant;
+    const char *reason = read_pattern(b, w->text, &meant);
+    if (reason) {
+        conf_fail(&b->report, w->at, NULL, "the pattern of a %s %s", d->name, reason);
+        return false;
+    }
+    struct slice decoded;
+    struct arena *a = &b->config->arena;
+    bool same = target_key(w->text, a, &decoded) && slice_eq(decoded, meant);
+    *out = config_pattern_of(meant);
+    if (same) return true;
+    conf_fail(&b->report, w->at, arena_printf(a, "did you mean \"%.*s\"?", CONF_SHOWN(meant)).p,
+              "\"%.*s\" matches nothing: routes see paths without \\, //, ;PARAMETERS and dot "
+              "segments",
+              CONF_SHOWN(w->text));
+    return false;
+}
+
+/* An earlier pattern that matches this one's text, stars and all, matches everything this one does;
+ * but for the folder itself that this one may match besides. */
+static bool covers(const struct config_pattern *earlier, struct slice text)
+{
+    struct slice end = SLICE("/*");
+    if (!config_pattern_matches(earlier, text)) return false;
+    if (text.n <= end.n || !slice_eq(slice_skip(text, text.n - end.n), end)) return true;
+    return config_pattern_matches(earlier, slice_of(text.p, text.n - end.n));
+}
+
+static bool check_reachable(struct config_builder *b, const struct config_route *earlier,
+                            const struct conf_word *w, struct slice text)
+{
+    for (size_t i = 0; i < earlier->pattern_count; i++) {
+        const struct config_pattern *p = &earlier->patterns[i];
+        if (!covers(p, text)) continue;
         conf_fail(&b->report, w->at, "the first that matches is used",
                   "this route is never reached: \"%.*s\" on line %u takes all its requests",
-                  CONF_SHOWN(earlier->pattern), earlier->line);
-        return;
+                  CONF_SHOWN(p->text), earlier->line);
+        return false;
+    }
+    return true;
+}
+
+static void read_patterns(struct config_builder *b, const struct config_directive *d,
+                          const struct conf_item *item, const struct config_site *site,
+                          struct config_route *route)
+{
+    struct config_pattern *all = arena_alloc(&b->config->arena, item->arg_count * sizeof *all);
+    route->line = item->name.line;
+    route->patterns = all;
+    route->pattern_count = 0;
+    for (size_t i = 0; i < item->arg_count; i++) {
+        const struct conf_word *w = &item->args[i];
+        struct config_pattern p;
+        if (!take_pattern(b, d, w, &p)) continue;
+        bool reached = check_reachable(b, route, w, p.text);
+        for (size_t k = 0; reached && k < site->route_count; k++)
+            reached = check_reachable(b, &site->routes[k], w, p.text);
+        all[route->pattern_count++] = p;
     }
 }
 
@@ -196,17 +259,8 @@ void config_apply_route(struct config_builder *b, const struct config_directive 
     struct config_site_build *build = target;
     struct config_site *site = &build->site;
     struct config_route route = inherit(&build->inherited);
-    const struct conf_word *w = &item->args[0];
-    route.pattern = w->text;
-    route.literal_bytes = slice_find(w->text, '*');
-    route.line = item->name.line;
+    read_patterns(b, d, item, site, &route);
     route.index = (unsigned)b->config->route_total++;
-
-    const char *reason = check_pattern(w->text);
-    if (reason)
-        conf_fail(&b->report, w->at, NULL, "the pattern of a %s %s", d->name, reason);
-    else
-        check_reachable(b, site, w);
     config_build_block(b, CONTEXT_ROUTE, item, &route);
     join_lists(b, &build->inherited, &route);
     if (!route.origin) fail_no_origin(b, item);

@@ -32,6 +32,7 @@ struct serve {
     struct config *config; /* the edge's, which may change whenever the loop turns, */
     bool held;             /* so that what waits holds it */
     const struct config_route *route;
+    int64_t body_size_bytes; /* most that the request's body may have */
     struct key key;
     struct cache_status status;
     enum verdict verdict;
@@ -39,7 +40,8 @@ struct serve {
     struct wait wait;
     struct ranged *ranged; /* NULL: no range, or of what is stored */
     bool waiting, joiner, opaque;
-    bool all; /* whatever its Range says */
+    bool all;       /* whatever its Range says */
+    bool ambiguous; /* its path may be another route's: nothing is looked up or stored */
     unsigned lookups;
     struct miss_watch watch;
 };
@@ -67,7 +69,7 @@ static void log_failure(const struct serve *s, int error)
     const struct request *r = &s->x->request;
     if (info->blame == BLAME_CLIENT) return;
     log_event(LOG_WARNING, "%s: %.*s %.*s%.*s: %s%s%.*s", info->name, SLICE_ARGS(r->method_text),
-              SLICE_ARGS(r->authority), SLICE_ARGS(r->target), info->text,
+              SLICE_ARGS(r->authority), SLICE_ARGS(s->x->received_target), info->text,
               s->watch.upstream.n ? ": " : "", SLICE_ARGS(s->watch.upstream));
 }
 
@@ -210,7 +212,7 @@ static void let_go(struct serve *s)
 static struct body *request_body(struct serve *s)
 {
     struct body *body = s->x->request_body;
-    return body ? upload_limit(body, (uint64_t)s->route->body_size_bytes, &s->x->arena) : NULL;
+    return body ? upload_limit(body, (uint64_t)s->body_size_bytes, &s->x->arena) : NULL;
 }
 
 static struct miss_order order_of(struct serve *s, enum miss_kind kind, struct object *object)
@@ -414,7 +416,8 @@ static void choose(struct serve *s)
 {
     const struct request *req = &s->x->request;
     bool cached = req->method == METHOD_GET || req->method == METHOD_HEAD;
-    if (s->route->cache.bypass)
+    if (s->ambiguous) s->status.detail = "ambiguous_path";
+    if (s->route->cache.bypass || s->ambiguous)
         fetch_alone(s, MISS_OPAQUE, FWD_BYPASS, VERDICT_BYPASS);
     else if (!cached || s->x->request_body)
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
@@ -497,7 +500,7 @@ static void use_object(struct serve *s)
     }
     s->status.fwd_status = s->watch.status;
     s->status.stored = s->watch.stored;
-    s->status.detail = s->watch.reason;
+    if (s->watch.reason) s->status.detail = s->watch.reason;
     deliver_object(s, o, o->shareable);
     let_go(s);
 }
@@ -510,6 +513,7 @@ static struct serve *open_serve(struct exchange *x)
     s->x = x;
     s->edge = edge_of(x->worker);
     s->config = s->edge->config;
+    x->received_target = x->request.target;
     x->edge = s;
     return s;
 }
@@ -533,6 +537,8 @@ static void begin(struct exchange *x)
     struct admitted admitted;
     int rc = admit_request(s->config, x, &admitted);
     s->route = admitted.route;
+    s->ambiguous = admitted.ambiguous;
+    s->body_size_bytes = admitted.body_size_bytes;
     if (rc < 0) {
         answer_with_error(s, rc);
     } else if (admitted.location.n) {

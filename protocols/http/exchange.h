@@ -60,10 +60,11 @@ struct exchange {
     bool early;                /* came in 0-RTT data; the edge looks at peer->tls itself */
 
     /* For the log. */
-    int64_t began_us;      /* monotonic: the head's first byte */
-    int64_t first_byte_us; /* of the response; 0: none */
-    int status;            /* final, as sent; 0: none */
-    int error;             /* why it ended otherwise than planned; 0 */
+    struct slice received_target; /* the request's, as its client spelled it */
+    int64_t began_us;             /* monotonic: the head's first byte */
+    int64_t first_byte_us;        /* of the response; 0: none */
+    int status;                   /* final, as sent; 0: none */
+    int error;                    /* why it ended otherwise than planned; 0 */
     uint64_t body_sent_bytes, body_received_bytes;
 
     void *edge; /* the edge's own part, in the arena */

@@ -31,7 +31,7 @@ struct request {
     struct slice method_text; /* as received; methods are case-sensitive */
     struct slice scheme;      /* "http" or "https" */
     struct slice authority;   /* host[:port] as received, validated; any case */
-    struct slice target;      /* path and query, or "*"; percent-encoding untouched */
+    struct slice target;      /* path and query, or "*"; of a site's request in target_key's form */
     enum http_version version;
     int64_t length; /* bytes of body, or LENGTH_UNKNOWN, or LENGTH_NONE */
     struct fields fields;

@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "protocols/http/path.h"
 
+#include "protocols/http/message.h"
 #include "protocols/http/value.h"
 
 static int hex_digit(char c)
@@ -85,6 +86,16 @@ bool path_key(struct slice path, struct arena *a, struct slice *out)
         rest = slice_skip(rest, octet < 0 ? 1 : 3);
     }
     *out = slice_of(text, remove_dot_segments(text, (size_t)(at - text)));
+    return true;
+}
+
+bool target_key(struct slice target, struct arena *a, struct slice *out)
+{
+    struct slice path = target_path(target), key;
+    if (!path_key(path, a, &key)) return false;
+    *out = target;
+    if (key.p == path.p) return true;
+    *out = arena_concat(a, (struct slice[]){ key, slice_skip(target, path.n) }, 2);
     return true;
 }
 

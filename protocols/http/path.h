@@ -17,6 +17,9 @@
  * ways. */
 bool path_key(struct slice path, struct arena *a, struct slice *out);
 
+/* The same for a path and its query, which stays as it is. */
+bool target_key(struct slice target, struct arena *a, struct slice *out);
+
 /* For what path_key gave: '/', '\', ';' and '.' decoded, also if they were escaped twice; '\' taken
  * for '/'; each segment cut at its first ';'; empty segments merged; dot segments removed again.
  * Borrows key if nothing changes. */

@@ -22,7 +22,7 @@ PROTOCOLS = ["h1", "h1-tls", "h2", "h3"]
 OVER_ALL = {f"test_{name}" for name in (
     "alt_svc",
     "chunked", "collapse", "conditional", "disk_hit", "forwarding", "freshness", "head", "hit", "http10", "interim",
-    "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "pipelining", "range",
+    "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "paths", "pipelining", "range",
     "reload", "revalidate", "route", "same_request", "shutdown", "slices", "slow_client", "stale", "upload",
     "vary")}
 

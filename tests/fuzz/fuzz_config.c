@@ -10,10 +10,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void check_route(const struct config *c, const struct config_route *r)
 {
     CHECK(r->origin >= c->origins && r->origin < c->origins + c->origin_count);
-    CHECK(r->index < c->route_total && r->literal_bytes <= r->pattern.n);
-    CHECK(config_route_matches(r, r->pattern));
+    CHECK(r->index < c->route_total && r->pattern_count);
+    for (size_t i = 0; i < r->pattern_count; i++) {
+        const struct config_pattern *p = &r->patterns[i];
+        CHECK(p->literal_bytes <= p->text.n && config_pattern_matches(p, p->text));
+    }
     for (size_t i = 0; i < r->request_header_count; i++) CHECK(r->request_headers[i].name.n);
     for (size_t i = 0; i < r->cache.ttl_count; i++) CHECK(r->cache.ttls[i].ttl_ms >= 0);
+}
+
+/* By the pattern's own text, or by the folder that it matches besides. */
+static bool reaches(const struct config_site *s, const struct config_route *r, struct slice text)
+{
+    if (config_find_route(s, text) == r) return true;
+    return text.n > 2 && config_find_route(s, slice_of(text.p, text.n - 2)) == r;
 }
 
 /* Every host is found on every listener of its site, and every route is reached by what it alone
@@ -27,7 +37,8 @@ static void check_site(const struct config *c, const struct config_site *s)
     }
     for (size_t i = 0; i < s->route_count; i++) {
         check_route(c, &s->routes[i]);
-        CHECK(config_find_route(s, s->routes[i].pattern) == &s->routes[i]);
+        for (size_t k = 0; k < s->routes[i].pattern_count; k++)
+            CHECK(reaches(s, &s->routes[i], s->routes[i].patterns[k].text));
     }
 }
 

@@ -113,7 +113,9 @@ static struct request request_of(const struct asked *a)
 }
 
 static const struct config_route *route;
-static struct slice scheme, location; /* as settled */
+static struct slice scheme, location, target; /* as settled */
+static bool ambiguous;
+static int64_t body_size_bytes;
 static struct fields fields;
 
 static int admit(const struct asked *a)
@@ -126,6 +128,9 @@ static int admit(const struct asked *a)
     struct admitted admitted;
     int rc = admit_request(config, &x, &admitted);
     route = admitted.route;
+    ambiguous = admitted.ambiguous;
+    body_size_bytes = admitted.body_size_bytes;
+    target = x.request.target;
     location = admitted.location;
     fields = x.request.fields;
     scheme = x.request.scheme;
@@ -183,7 +188,18 @@ static const struct row {
     { { .authority = "" }, -E_NO_SITE, NULL }, /* HTTP/1.0 needs none */
     { { .target = "/" }, -E_NO_ROUTE, NULL },
     { { .target = "/other?/any/" }, -E_NO_ROUTE, NULL },
-    { { .target = "/any" }, -E_NO_ROUTE, NULL },
+    { { .target = "/any" }, 0, "/any/*" },
+    { { .target = "/anybody" }, -E_NO_ROUTE, NULL },
+
+    /* paths */
+    { { .target = "/%61ny/x" }, 0, "/any/*" },
+    { { .target = "//any/x" }, -E_NO_ROUTE, NULL }, /* an origin may not merge slashes */
+    { { .target = "/any/../small/%2e./any/x" }, 0, "/any/*" },
+    { { .target = "/any/100%" }, -E_BAD_PATH, NULL },
+    { { .target = "/any/?100%" }, 0, "/any/*" },
+    { { .target = "/small/..%2fany/", .length = 10 }, 0, "/any/*" },
+    { { .target = "/small/..%2fany/", .length = 11 }, -E_BODY_TOO_LARGE, "/any/*" },
+    { { .target = "/any/..;/small/", .length = 11 }, -E_BODY_TOO_LARGE, "/small/*" },
 
     /* bodies */
     { { .method = "PUT", .target = "/small/", .length = 10 }, 0, "/small/*" },
@@ -195,7 +211,7 @@ static const struct row {
 
 static const char *pattern_of(const struct row *row)
 {
-    if (route) return arena_copy(&arena, route->pattern).p;
+    if (route) return arena_copy(&arena, route->patterns[0].text).p;
     return row->error ? NULL : NODE_ITSELF;
 }
 
@@ -209,6 +225,19 @@ static void test_what_is_taken(void **state)
         if (error == rows[i].error && same) continue;
         fail_msg("row %zu: %s, route %s", i, error_info(error)->name, pattern ? pattern : "none");
     }
+}
+
+static void test_whose_path_is_ambiguous(void **state)
+{
+    (void)state;
+    assert_int_equal(admit(&(struct asked){ .target = "/small/..%2fany/x" }), 0);
+    assert_true(ambiguous);
+    assert_string_equal(pattern_of(&rows[0]), "/any/*");
+    assert_string_equal(arena_copy(&arena, target).p, "/small/..%2Fany/x");
+    assert_int_equal(body_size_bytes, 10);
+    assert_int_equal(admit(&(struct asked){ .target = "/any/..;/any/%7ex?%7e" }), 0);
+    assert_false(ambiguous); /* one route, however it is read */
+    assert_string_equal(arena_copy(&arena, target).p, "/any/..;/any/~x?%7e");
 }
 
 /* ---- loops ---- */
@@ -274,7 +303,9 @@ static const struct redirect_row {
     { { .authority = "secure.example", .method = "POST" }, "https://secure.example:8443/any/" },
     { { .authority = "secure.example", .target = "/.well-known/acme-challenge/x" }, NULL },
     { { .authority = "secure.example", .target = "/.well-known/acme-challenge/../../any/" },
-      "https://secure.example:8443/.well-known/acme-challenge/../../any/" },
+      "https://secure.example:8443/any/" },
+    { { .authority = "secure.example", .target = "/.well-known/acme-challenge/..%2f..%2fany/" },
+      "https://secure.example:8443/.well-known/acme-challenge/..%2F..%2Fany/" },
     { { .authority = "secure.example", .target = "/.well-known/acme-challengex" },
       "https://secure.example:8443/.well-known/acme-challengex" },
     { { .authority = "secure.example", .from = PROXY, .fields = "X-Forwarded-Proto: https\n" },
@@ -351,6 +382,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_what_is_taken),
+        cmocka_unit_test(test_whose_path_is_ambiguous),
         cmocka_unit_test(test_what_has_been_here_before),
         cmocka_unit_test(test_who_decides_the_scheme),
         cmocka_unit_test(test_what_goes_to_https),

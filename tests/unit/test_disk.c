@@ -392,7 +392,7 @@ static void test_another_format(void **state)
     struct stat s;
     store("of another format", 1000);
     close_store();
-    write_stamp("format 3", "format 9");
+    write_stamp("format ", "format 9");
     open_store();
     assert_gone("of another format");
     snprintf(path, sizeof path, "%s/log.format-9", folder);
