@@ -2,9 +2,27 @@
 
 #include "edge/base/check.h"
 #include "edge/base/error.h"
+#include "protocols/http/value.h"
 
-/* What the next byte is part of. */
-enum state { SIZE, EXTENSION, SIZE_LF, DATA, DATA_CR, DATA_LF, TRAILERS, END };
+/* What the next byte is part of. Those of a chunk extension are NAME_START to QUOTED_END. */
+enum state {
+    SIZE,
+    EXTENSION_OWED, /* white space came: now ';' must */
+    NAME_START,
+    NAME,
+    NAME_END, /* white space came behind it: now '=' or ';' must */
+    VALUE_START,
+    VALUE,
+    QUOTED,
+    QUOTED_PAIR,
+    QUOTED_END,
+    SIZE_LF,
+    DATA,
+    DATA_CR,
+    DATA_LF,
+    TRAILERS,
+    END
+};
 
 void h1_chunked_init(struct h1_chunked *c, const struct h1_limits *limits, struct arena *arena)
 {
@@ -18,36 +36,6 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* 15 digits are less than 2^60, so the sum cannot overflow. */
-static int size_byte(struct h1_chunked *c, char byte)
-{
-    int value = hex_value(byte);
-    if (value >= 0) {
-        if (++c->digits > H1_CHUNK_SIZE_DIGITS) return -E_BAD_FRAMING;
-        c->left_bytes = c->left_bytes * 16 + (uint64_t)value;
-        return 0;
-    }
-    if (c->digits == 0) return -E_BAD_FRAMING;
-    if (byte == '\r')
-        c->state = SIZE_LF;
-    else if (byte == ';')
-        c->state = EXTENSION;
-    else
-        return -E_BAD_FRAMING;
-    return 0;
-}
-
-/* No extension means anything to us; they are counted because a sender could go on for ever. */
-static int extension_byte(struct h1_chunked *c, char byte)
-{
-    if (++c->extension_bytes > H1_CHUNK_EXTENSION_BYTES) return -E_BAD_FRAMING;
-    if (byte == '\r')
-        c->state = SIZE_LF;
-    else if (((unsigned char)byte < 0x20 && byte != '\t') || byte == 0x7f)
-        return -E_BAD_FRAMING;
-    return 0;
-}
-
 static int expect_byte(struct h1_chunked *c, char byte, char expected, enum state next)
 {
     if (byte != expected) return -E_BAD_FRAMING;
@@ -55,14 +43,94 @@ static int expect_byte(struct h1_chunked *c, char byte, char expected, enum stat
     return 0;
 }
 
+static bool is_space(char byte)
+{
+    return byte == ' ' || byte == '\t';
+}
+
+/* Behind a size, an extension's name or its value; white space is allowed before ';' only. */
+static int part_end_byte(struct h1_chunked *c, char byte)
+{
+    if (byte == '\r')
+        c->state = SIZE_LF;
+    else if (byte == ';')
+        c->state = NAME_START;
+    else if (is_space(byte))
+        c->state = EXTENSION_OWED;
+    else
+        return -E_BAD_FRAMING;
+    return 0;
+}
+
+/* 15 digits are less than 2^60, so the sum cannot overflow. */
+static int size_byte(struct h1_chunked *c, char byte)
+{
+    int value = hex_value(byte);
+    if (value < 0) return c->digits ? part_end_byte(c, byte) : -E_BAD_FRAMING;
+    if (++c->digits > H1_CHUNK_SIZE_DIGITS) return -E_BAD_FRAMING;
+    c->left_bytes = c->left_bytes * 16 + (uint64_t)value;
+    return 0;
+}
+
+static int name_byte(struct h1_chunked *c, char byte)
+{
+    if (char_is(byte, CHAR_TOKEN)) return 0;
+    if (byte != '=' && !is_space(byte)) return part_end_byte(c, byte);
+    c->state = byte == '=' ? VALUE_START : NAME_END;
+    return 0;
+}
+
+static int name_end_byte(struct h1_chunked *c, char byte)
+{
+    if (is_space(byte)) return 0;
+    if (byte == ';') return part_end_byte(c, byte);
+    return expect_byte(c, byte, '=', VALUE_START);
+}
+
+static int value_start_byte(struct h1_chunked *c, char byte)
+{
+    if (is_space(byte)) return 0;
+    if (byte != '"' && !char_is(byte, CHAR_TOKEN)) return -E_BAD_FRAMING;
+    c->state = byte == '"' ? QUOTED : VALUE;
+    return 0;
+}
+
+static int quoted_byte(struct h1_chunked *c, char byte)
+{
+    if (!char_is(byte, CHAR_VALUE)) return -E_BAD_FRAMING;
+    if (byte == '"') c->state = QUOTED_END;
+    if (byte == '\\') c->state = QUOTED_PAIR;
+    return 0;
+}
+
+/* RFC 9112 section 7.1.1. No extension means anything to us; they are counted because a sender
+ * could go on for ever. */
+static int extension_byte(struct h1_chunked *c, char byte)
+{
+    if (++c->extension_bytes > H1_CHUNK_EXTENSION_BYTES) return -E_BAD_FRAMING;
+    switch (c->state) {
+    case EXTENSION_OWED: return is_space(byte) ? 0 : expect_byte(c, byte, ';', NAME_START);
+    case NAME_START:
+        if (char_is(byte, CHAR_TOKEN)) c->state = NAME;
+        return char_is(byte, CHAR_TOKEN) || is_space(byte) ? 0 : -E_BAD_FRAMING;
+    case NAME: return name_byte(c, byte);
+    case NAME_END: return name_end_byte(c, byte);
+    case VALUE_START: return value_start_byte(c, byte);
+    case VALUE: return char_is(byte, CHAR_TOKEN) ? 0 : part_end_byte(c, byte);
+    case QUOTED: return quoted_byte(c, byte);
+    case QUOTED_PAIR: c->state = QUOTED; return char_is(byte, CHAR_VALUE) ? 0 : -E_BAD_FRAMING;
+    default: return part_end_byte(c, byte); /* QUOTED_END */
+    }
+}
+
 static int line_byte(struct h1_chunked *c, char byte)
 {
     switch (c->state) {
     case SIZE: return size_byte(c, byte);
-    case EXTENSION: return extension_byte(c, byte);
     case SIZE_LF: return expect_byte(c, byte, '\n', c->left_bytes ? DATA : TRAILERS);
     case DATA_CR: return expect_byte(c, byte, '\r', DATA_LF);
-    default: c->digits = 0; return expect_byte(c, byte, '\n', SIZE);
+    case DATA_LF: c->digits = 0; return expect_byte(c, byte, '\n', SIZE);
+    default: return extension_byte(c, byte);
     }
 }
 
@@ -88,6 +156,17 @@ static void append_trailer(struct h1_chunked *c, struct slice part)
     c->trailer_bytes = need;
 }
 
+/* From at on: a CR and a LF come together or not at all. What is wrong need not wait for the end of
+ * the section, which may never come. */
+static bool line_ends_are_whole(struct slice s, size_t at)
+{
+    for (; at < s.n; at++) {
+        if (s.p[at] == '\n' && (at == 0 || s.p[at - 1] != '\r')) return false;
+        if (s.p[at] == '\r' && at + 1 < s.n && s.p[at + 1] != '\n') return false;
+    }
+    return true;
+}
+
 /* An empty line, "\r\n", is the whole section or follows another line's end. */
 static bool trailers_complete(const struct h1_chunked *c)
 {
@@ -104,10 +183,12 @@ static int take_trailers(struct h1_chunked *c, struct slice *in)
         size_t n = slice_find(*in, '\n');
         if (n < in->n) n++;
         if (n > c->limits->head_bytes - c->trailer_bytes) return -E_BAD_FRAMING;
+        size_t before = c->trailer_bytes;
         append_trailer(c, slice_of(in->p, n));
         *in = slice_skip(*in, n);
-        if (!trailers_complete(c)) continue;
         struct slice all = slice_of(c->trailer, c->trailer_bytes);
+        if (!line_ends_are_whole(all, before ? before - 1 : 0)) return -E_BAD_FRAMING;
+        if (!trailers_complete(c)) continue;
         if (h1_parse_trailers(all, c->limits, c->arena, &c->trailers) <= 0) return -E_BAD_FRAMING;
         c->state = END;
         return H1_CHUNK_END;

@@ -4,8 +4,8 @@
  * from the arena; body bytes are handed out as views into the input. It does no I/O and does not
  * know requests from responses.
  *
- * Strict: a size is 1 to 15 hexadecimal digits directly followed by CRLF or by an extension, every
- * line ends in CRLF, extensions are skipped and bounded in all. */
+ * Strict: a size is 1 to 15 hexadecimal digits, behind it CRLF or extensions by their grammar,
+ * which are skipped and bounded in all; every line ends in CRLF. */
 #ifndef VERGE_PROTOCOLS_H1_FRAME_H
 #define VERGE_PROTOCOLS_H1_FRAME_H
 

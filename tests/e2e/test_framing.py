@@ -28,7 +28,7 @@ HEADS = {
     "empty length": post(b"Content-Length: \r\n"),
     "length with a space": post(b"Content-Length: 3 0\r\n"),
     "length over 64 bits": post(b"Content-Length: 18446744073709551619\r\n"),
-    "gzip, chunked": post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n"),
+    "chunked, then gzip": post(b"Transfer-Encoding: chunked, gzip\r\n", b"0\r\n\r\n"),
     "chunked twice": post(b"Transfer-Encoding: chunked, chunked\r\n", b"0\r\n\r\n"),
     "chunked on two lines":
         post(b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", b"0\r\n\r\n"),
@@ -91,6 +91,13 @@ CHUNKS = {
     "bare CR after the size": b"3\rabc\r\n0\r\n\r\n",
     "bare LF in an extension": b"3;a=\nb\r\nabc\r\n0\r\n\r\n",
     "bare LF after the last chunk": b"3\r\nabc\r\n0\n\r\n",
+    "bare LF after an empty body": b"0\r\n\n",
+    "bare LF after a trailer": b"3\r\nabc\r\n0\r\nA: b\r\n\n",
+    "bare CR after the last chunk": b"3\r\nabc\r\n0\r\n\rx",
+    "an extension without a name": b"3;\r\nabc\r\n0\r\n\r\n",
+    "an extension without a value": b"3;a=\r\nabc\r\n0\r\n\r\n",
+    "an extension with an open quote": b"3;a=\"x\r\nabc\r\n0\r\n\r\n",
+    "an extension whose name is no token": b"3;bad[=x\r\nabc\r\n0\r\n\r\n",
     "a folded trailer": b"3\r\nabc\r\n0\r\nA: b\r\n c\r\n\r\n",
     "a trailer with a space before the colon": b"3\r\nabc\r\n0\r\nA : b\r\n\r\n",
 }
@@ -122,6 +129,30 @@ def test_a_malformed_chunk(origin, client, name):
     assert [r for r in origin.requests if r.body is not None or r.target == "/smuggled"] == []
 
 
+@pytest.mark.parametrize("end", [b"0\r\n\n", b"0\r\nA: b\n", b"0\r\n\rx"])
+def test_a_broken_end_of_a_body_is_400_at_once(origin, client, end):
+    """Nothing more needs to come."""
+    response, connection = client.raw(post(b"Transfer-Encoding: chunked\r\n", b"3\r\nabc\r\n" + end))
+    assert response.status == 400
+    assert connection.ended()
+
+
+def test_a_coding_nobody_knows_is_501(origin, client):
+    """RFC 9112 section 6.1. Where chunked comes last, the framing at least is plain."""
+    response, connection = client.raw(post(b"Transfer-Encoding: gzip, chunked\r\n", b"0\r\n\r\n") + SMUGGLED)
+    assert response.status == 501
+    assert connection.ended()
+    assert origin.count() == 0
+
+
+def test_two_empty_lines_before_a_request(origin, client):
+    """One is tolerated (RFC 9112 section 2.2)."""
+    response, connection = client.raw(b"\r\n\r\n" + get(b""))
+    assert response.status == 400
+    assert connection.ended()
+    assert origin.count() == 0
+
+
 def test_another_major_version_is_505(origin, client):
     response, connection = client.raw(get(b"", b"GET / HTTP/2.0\r\n"))
     assert response.status == 505
@@ -137,7 +168,7 @@ def test_another_major_version_is_505(origin, client):
     get(b"A: caf\xe9\r\n"),
     get(b"", b"GET / HTTP/1.2\r\n"),
     b"GET / HTTP/1.1\r\nhOsT: [::1]:8080\r\n\r\n",
-    post(b"Transfer-Encoding: Chunked\r\n", b"A;x=\"y\"\r\n0123456789\r\n000\r\n\r\n"),
+    post(b"Transfer-Encoding: Chunked\r\n", b"A ;x = \"y\" ;z\r\n0123456789\r\n000\r\n\r\n"),
     post(b"Content-Length: 003\r\n"),
 ], ids=range(9))
 def test_what_is_odd_but_plain_is_served(origin, client, raw):
