@@ -38,15 +38,16 @@ void tls_hello_attach(struct tls_hello *h, SSL *ssl)
 
 /* ---- which protocol ---- */
 
-/* RFC 7301: a client that offers protocols, but none that is spoken here, is told so. */
+/* RFC 7301: a client that offers protocols, but none that is spoken here, is told so. An HTTP/1.1
+ * server speaks HTTP/1.0 too, to a client that offers nothing better. */
 static int choose_protocol(SSL *ssl, const uint8_t **out, uint8_t *out_bytes,
                            const uint8_t *offered, unsigned offered_bytes, void *user)
 {
     static const struct slice names[] = {
-        [TLS_H1] = SLICE("\x08http/1.1"),
+        [TLS_H1] = SLICE("\x08http/1.1\x08http/1.0"),
         [TLS_H2] = SLICE("\x02h2"),
         [TLS_H3] = SLICE("\x02h3"),
-        [TLS_H1 | TLS_H2] = SLICE("\x02h2\x08http/1.1"),
+        [TLS_H1 | TLS_H2] = SLICE("\x02h2\x08http/1.1\x08http/1.0"),
     };
     (void)user;
     struct slice ours = names[hello_of(ssl)->protocols];

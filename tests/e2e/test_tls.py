@@ -93,7 +93,8 @@ def test_an_old_version_is_refused(start):
         connect(start(config=PLAIN), context=context)
 
 
-@pytest.mark.parametrize("offered, chosen", [(["http/1.1"], "http/1.1"), (["x", "http/1.1"], "http/1.1"), ([], None)])
+@pytest.mark.parametrize("offered, chosen", [(["http/1.1"], "http/1.1"), (["x", "http/1.1"], "http/1.1"), ([], None),
+    (["http/1.0"], "http/1.0"), (["http/1.0", "http/1.1"], "http/1.1")])
 def test_the_protocol_is_agreed_upon(start, offered, chosen):
     context = trusting()
     if offered:
