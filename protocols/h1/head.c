@@ -3,12 +3,14 @@
 #include <endian.h>
 
 #include "edge/base/error.h"
+#include "protocols/http/value.h"
 
 const struct h1_codes h1_request_codes = {
     .malformed = -E_BAD_REQUEST,
     .version = -E_VERSION,
     .framing = -E_BAD_FRAMING,
-    .coding = -E_BAD_FRAMING,
+    .coding = -E_TRANSFER_CODING,
+    .bad_coding = -E_BAD_FRAMING,
     .line_too_long = -E_URI_TOO_LONG,
     .head_too_large = -E_HEADER_TOO_LARGE,
 };
@@ -18,6 +20,7 @@ const struct h1_codes h1_response_codes = {
     .version = -E_RESPONSE_MALFORMED,
     .framing = -E_RESPONSE_MALFORMED,
     .coding = -E_RESPONSE_CODING,
+    .bad_coding = -E_RESPONSE_CODING,
     .line_too_long = -E_RESPONSE_HEADER_TOO_LARGE,
     .head_too_large = -E_RESPONSE_HEADER_TOO_LARGE,
 };
@@ -131,18 +134,10 @@ bool h1_head_line_fits(struct h1_head *h)
 
 /* --- fields --- */
 
-static struct slice next_member(struct slice *list)
-{
-    size_t comma = slice_find(*list, ',');
-    struct slice member = slice_trim(slice_of(list->p, comma));
-    *list = slice_skip(*list, comma < list->n ? comma + 1 : comma);
-    return member;
-}
-
 static void note_connection(struct h1_head *h, struct slice list)
 {
-    while (list.n) {
-        struct slice option = next_member(&list);
+    struct slice option;
+    while (value_next_plain(&list, &option)) {
         if (slice_eq_nocase(option, SLICE("close"))) h->options |= OPTION_CLOSE;
         if (slice_eq_nocase(option, SLICE("keep-alive"))) h->options |= OPTION_KEEP_ALIVE;
         if (slice_eq_nocase(option, SLICE("upgrade"))) h->options |= OPTION_UPGRADE;
@@ -151,9 +146,7 @@ static void note_connection(struct h1_head *h, struct slice list)
 
 static void note_te(struct h1_head *h, struct slice list)
 {
-    while (list.n) {
-        if (slice_eq_nocase(next_member(&list), SLICE("trailers"))) h->te_trailers = true;
-    }
+    if (value_list_has(list, SLICE("trailers"))) h->te_trailers = true;
 }
 
 /* Keeps what the wire format itself needs to know. */
@@ -265,6 +258,20 @@ static bool read_length(struct h1_head *h, int64_t *length)
     return (once && parse_length(h->content_length, length)) || h1_head_fail(h, h->codes->framing);
 }
 
+/* Something else, then chunked, which alone tells where the body ends. */
+static bool ends_chunked(struct slice codings)
+{
+    struct slice member, name;
+    bool chunked = false;
+    unsigned count = 0;
+    for (; value_next(&codings, &member); count++) {
+        name = value_take_token(&member);
+        if (chunked || name.n == 0 || (member.n && *slice_trim(member).p != ';')) return false;
+        chunked = member.n == 0 && slice_eq_nocase(name, SLICE("chunked"));
+    }
+    return chunked && count > 1;
+}
+
 /* HTTP/1.0 knows no transfer codings, so whoever forwards it there may not have seen it (RFC 9112
  * section 6.1). */
 static bool check_coding(struct h1_head *h)
@@ -272,9 +279,10 @@ static bool check_coding(struct h1_head *h)
     if (h1_head_has(h, FIELD_CONTENT_LENGTH) || h->version == HTTP_1_0) {
         return h1_head_fail(h, h->codes->framing);
     }
-    bool once = !h1_head_repeats(h, FIELD_TRANSFER_ENCODING);
-    if (once && slice_eq_nocase(h->transfer_encoding, SLICE("chunked"))) return true;
-    return h1_head_fail(h, h->codes->coding);
+    if (h1_head_repeats(h, FIELD_TRANSFER_ENCODING)) return h1_head_fail(h, h->codes->bad_coding);
+    if (slice_eq_nocase(h->transfer_encoding, SLICE("chunked"))) return true;
+    bool unknown = ends_chunked(h->transfer_encoding);
+    return h1_head_fail(h, unknown ? h->codes->coding : h->codes->bad_coding);
 }
 
 bool h1_head_framing(struct h1_head *h, enum h1_body *body, int64_t *length)

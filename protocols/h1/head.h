@@ -14,7 +14,10 @@
 
 /* The same mistake has another name, and another blame, in a request and in a response. */
 struct h1_codes {
-    int malformed, version, framing, coding, line_too_long, head_too_large;
+    int malformed, version, framing;
+    int coding; /* one that nobody here knows, with chunked around it */
+    int bad_coding;
+    int line_too_long, head_too_large;
 };
 
 extern const struct h1_codes h1_request_codes, h1_response_codes;

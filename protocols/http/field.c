@@ -276,7 +276,7 @@ void fields_remove_hop_by_hop(struct fields *f)
     for (uint32_t i = 0; i < f->n; i++) {
         if (f->v[i].id != FIELD_CONNECTION) continue;
         struct slice options = f->v[i].value;
-        while (value_next(&options, &option)) mark_hop(f, option);
+        while (value_next_plain(&options, &option)) mark_hop(f, option);
     }
     uint32_t kept = 0;
     for (uint32_t i = 0; i < f->n; i++) {

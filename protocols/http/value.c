@@ -91,12 +91,27 @@ static size_t find_separator(struct slice s, char separator)
     return at;
 }
 
+/* Takes what ends before end, with its separator, which may be missing at the end. */
+static struct slice take_member(struct slice *rest, size_t end)
+{
+    struct slice member = slice_trim(slice_of(rest->p, end));
+    *rest = slice_skip(*rest, end < rest->n ? end + 1 : end);
+    return member;
+}
+
 bool value_next_split(struct slice *rest, char separator, struct slice *member)
 {
     while (rest->n) {
-        size_t end = find_separator(*rest, separator);
-        *member = slice_trim(slice_of(rest->p, end));
-        *rest = slice_skip(*rest, end < rest->n ? end + 1 : end);
+        *member = take_member(rest, find_separator(*rest, separator));
+        if (member->n) return true;
+    }
+    return false;
+}
+
+bool value_next_plain(struct slice *rest, struct slice *member)
+{
+    while (rest->n) {
+        *member = take_member(rest, slice_find(*rest, ','));
         if (member->n) return true;
     }
     return false;

@@ -38,7 +38,9 @@ bool value_is_field_value(struct slice s);
  * empty members are skipped (section 5.6.1.2). False at the end. An unterminated quoted string ends
  * with the value. */
 bool value_next(struct slice *rest, struct slice *member);
-/* The same with another separator, such as ';'. */
+/* The same where members are tokens, as in Connection: every comma separates. */
+bool value_next_plain(struct slice *rest, struct slice *member);
+/* As value_next with another separator, such as ';'. */
 bool value_next_split(struct slice *rest, char separator, struct slice *member);
 /* Is member, a token, in the list? Without case. */
 bool value_list_has(struct slice list, struct slice member);
