@@ -71,17 +71,21 @@ void conn_recv_stop(struct conn *c)
     op_cancel(c->worker, &c->recv_op);
 }
 
+static void arm_fill(struct conn *c)
+{
+    c->recv_op.done = on_filled;
+    op_recv_into(c->worker, &c->recv_op, c->fd, c->into, c->into_bytes);
+}
+
 void conn_recv_into(struct conn *c, void *to, size_t size_bytes)
 {
     CHECK(!c->recv_op.armed && !c->read_ended);
-    if (c->paced) {
-        c->into = to;
-        c->into_bytes = size_bytes;
+    c->into = to;
+    c->into_bytes = size_bytes;
+    if (c->paced)
         arm_recv(c);
-        return;
-    }
-    c->recv_op.done = on_filled;
-    op_recv_into(c->worker, &c->recv_op, c->fd, to, size_bytes);
+    else
+        arm_fill(c);
 }
 
 bool conn_recv_armed(const struct conn *c)
@@ -242,10 +246,13 @@ static void on_filled(struct op *op, const struct op_result *r)
 {
     struct conn *c = container_of(op, struct conn, recv_op);
     if (r->result > 0) {
+        c->into = NULL;
         c->received_bytes += (uint64_t)r->result;
         c->ops->filled(c, (size_t)r->result);
-    } else if (r->result != -ECANCELED) {
+    } else if (!try_again(r->result)) {
         end_reading(c, r->result < 0);
+    } else if (c->into) {
+        arm_fill(c); /* it was not conn_cancel that ended it */
     }
 }
 

@@ -48,7 +48,7 @@ struct conn {
     bool inside;     /* plaintext is being given */
     bool noted;      /* more of it will be given, by a note */
     struct note note;
-    char *into; /* where the next of it goes, up to into_bytes; NULL: to data() */
+    char *into; /* where what is read next goes, up to into_bytes; NULL: to data() */
     size_t into_bytes;
     uint64_t received_bytes, sent_bytes;
 };

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <semaphore.h>
 #include <stdlib.h>
@@ -398,6 +399,51 @@ static void test_straight_into_memory(void **state)
     run(open_tcp, &script, send_all);
     assert_got(TEXT_BYTES);
     assert_int_equal(t.data, 0);
+}
+
+/* The kernel may end a receive without a byte and without an end. */
+static const int vain[] = { -EINTR, -EAGAIN, -ENOBUFS };
+static size_t failed;
+static void (*real_done)(struct op *op, const struct op_result *r);
+
+static void fail_next(void);
+
+static void fail_once(struct op *op, const struct op_result *r)
+{
+    CHECK(r->result == -ECANCELED);
+    real_done(op, &(struct op_result){ .result = vain[failed++] });
+    if (failed < sizeof vain / sizeof *vain)
+        fail_next();
+    else
+        sem_post(&t.go);
+}
+
+static void fail_next(void)
+{
+    real_done = t.conn.recv_op.done;
+    t.conn.recv_op.done = fail_once;
+    op_cancel(&t.worker, &t.conn.recv_op);
+}
+
+static void fill_in_vain(void)
+{
+    fill_more();
+    fail_next();
+}
+
+static void send_some_later(void)
+{
+    await(&t.go);
+    send_some();
+}
+
+static void test_a_receive_that_came_to_nothing_is_begun_again(void **state)
+{
+    (void)state;
+    static const struct script script = { fill_in_vain, .filled = fill_more, .ended = finish };
+    failed = 0;
+    run(open_tcp, &script, send_some_later);
+    assert_got(200000);
 }
 
 static unsigned taken;
@@ -841,6 +887,7 @@ int main(void)
         cmocka_unit_test(test_once_is_one_data),
         cmocka_unit_test(test_once_again_from_inside),
         cmocka_unit_test(test_straight_into_memory),
+        cmocka_unit_test(test_a_receive_that_came_to_nothing_is_begun_again),
         cmocka_unit_test(test_what_is_there_now),
         cmocka_unit_test(test_more_than_the_buffers_hold),
         cmocka_unit_test(test_a_reset_is_told_from_an_end),
