@@ -239,15 +239,27 @@ bool tls_has_unread(const struct tls *t)
     return t->in.n || SSL_pending(t->ssl);
 }
 
-static void count_handshake(struct tls *t)
+/* BoringSSL keeps TLS 1.3's tickets for the first write. A client that lets its packets wait for an
+ * acknowledgement (Nagle) would hold its request back until our side's delayed one: they leave at
+ * once. */
+static void send_tickets(struct tls *t)
 {
-    if (t->counted || SSL_in_init(t->ssl)) return;
+    if (t->client || SSL_version(t->ssl) < TLS1_3_VERSION) return;
+    SSL_write(t->ssl, "", 0);
+    ERR_clear_error();
+}
+
+/* True if it has ended just now. */
+static bool count_handshake(struct tls *t)
+{
+    if (t->counted || SSL_in_init(t->ssl)) return false;
     t->counted = true;
     bool resumed = SSL_session_reused(t->ssl);
     if (t->client)
         metric_add(resumed ? METRIC_ORIGIN_TLS_RESUMED : METRIC_ORIGIN_TLS_FULL, 1);
     else
         metric_add(resumed ? METRIC_TLS_RESUMED : METRIC_TLS_FULL, 1);
+    return true;
 }
 
 /* Of all that lies in the library's queue the first is the reason. */
@@ -310,9 +322,11 @@ bool tls_in_handshake(const struct tls *t)
 int tls_read(struct tls *t, char *to, size_t room)
 {
     int n = SSL_read(t->ssl, to, (int)room);
-    count_handshake(t);
+    bool ended = count_handshake(t);
     drop_kept(t);
-    return n > 0 ? n : judge(t, n);
+    if (n <= 0) n = judge(t, n);
+    if (ended && n >= TLS_MORE) send_tickets(t);
+    return n;
 }
 
 ssize_t tls_write(struct tls *t, struct slice bytes, int64_t now_ms)

@@ -169,6 +169,19 @@ def test_a_handshake_byte_by_byte(origin, start):
         assert b"200 OK" in step(lambda: tls.read(65536))
 
 
+def test_tickets_do_not_wait_for_a_request(start):
+    """A client that waits for an acknowledgement before it sends its request is not held up."""
+    client = RecordsClient(start(config=PLAIN))
+    client.sizes = []
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.read(1)
+    client.incoming.write((header := client.stream.exactly(5)) + client.stream.exactly(int.from_bytes(header[3:], "big")))
+    with pytest.raises(ssl.SSLWantReadError):
+        client.tls.read(1)
+    assert client.tls.session.has_ticket
+    client.sock.close()
+
+
 def test_a_reload_changes_the_certificate_and_no_connection(origin, start):
     origin.on("/", fresh(b"body"))
     node = start(config=PLAIN)
