@@ -1,8 +1,10 @@
 /* The command line. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "edge/cache_command.h"
 #include "edge/config.h"
@@ -105,8 +107,19 @@ static const struct {
     { "-h", help_command },
 };
 
+/* Whoever closed one of 0 to 2 before starting this must not have the error log written into a
+ * client's connection, which would get that number. */
+static bool fill_standard_descriptors(void)
+{
+    int fd;
+    do fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO);
+    return fd >= 0 && close(fd) == 0;
+}
+
 int main(int argc, char **argv)
 {
+    if (!fill_standard_descriptors()) return EXIT_SYSTEM;
     if (argc < 2) return refuse("a command is missing");
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
         if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);

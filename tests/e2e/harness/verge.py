@@ -49,10 +49,11 @@ class Verge:
     """
     `snippets` are put into the configuration above: memory=, cache=, origin=, site=, route=, top=. `config`
     replaces the whole text; it may use the same $names. `protocol` is what clients speak to it. `environment`
-    is added to the process's own.
+    is added to the process's own, `launcher` is a command that gets the program's as its arguments.
     """
 
-    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", environment=(), **snippets):
+    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", environment=(), launcher=(),
+                 **snippets):
         self.directory, self.origin, self.config = Path(directory), origin, config
         self.port, self.admin_port = free_port(), free_port()
         self.tls = protocol != "h1"
@@ -61,6 +62,7 @@ class Verge:
         self.error_log = self.directory / "stderr"
         self.file = self.directory / "verge.conf"
         self.process = self.client = None
+        self.launcher = list(launcher)
         self.environment = {**sanitizer_environment(), **dict(environment)}
         self.write_config(**snippets)
         self.start()
@@ -83,8 +85,8 @@ class Verge:
 
     def start(self):
         with open(self.error_log, "ab") as stderr:
-            self.process = subprocess.Popen([PROGRAM, "run", "-c", str(self.file)], stderr=stderr,
-                                            stdout=stderr, env=self.environment)
+            self.process = subprocess.Popen([*self.launcher, PROGRAM, "run", "-c", str(self.file)],
+                                            stderr=stderr, stdout=stderr, env=self.environment)
         eventually(self.is_ready, "the node listens")
         self.baseline = self.live()
 
