@@ -1,5 +1,6 @@
 #include "edge/fetch.h"
 
+#include "edge/base/check.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
 #include "edge/base/metrics.h"
@@ -52,12 +53,29 @@ void fetch_close(struct fetch *f)
 
 /* ---- a connection ---- */
 
+/* The farther an attempt got the more its end tells of what is wrong: a server whose certificate is
+ * not trusted must not be hidden by one that is not running. */
+static int telling(int error)
+{
+    static const int order[] = { -E_DNS_TIMEOUT,     -E_DNS_ERROR,         -E_CONNECT_UNREACHABLE,
+                                 -E_CONNECT_REFUSED, -E_CONNECT_TIMEOUT,   -E_RESPONSE_MALFORMED,
+                                 -E_ORIGIN_TLS,      -E_ORIGIN_CERTIFICATE };
+    int i = sizeof order / sizeof *order;
+    while (i && order[i - 1] != error) i--;
+    return i;
+}
+
+static void note_failure(struct fetch *f, int error)
+{
+    if (!f->error || telling(error) > telling(f->error)) f->error = error;
+}
+
 static void server_failed(struct fetch *f, int error)
 {
-    f->error = error;
-    size_t i = (size_t)(f->server - f->origin->servers);
+    note_failure(f, error);
     origin_server_failed(f->origin, f->server);
-    if (i < 64) f->tried |= (uint64_t)1 << i;
+    CHECK(f->tried_count < FETCH_ATTEMPTS_MAX);
+    f->tried[f->tried_count++] = f->server;
     try_next(f);
 }
 
@@ -171,8 +189,9 @@ static void on_resolved(struct resolve_wait *w, int error)
 
 static void try_next(struct fetch *f)
 {
-    struct origin_server *s =
-        f->attempts++ < FETCH_ATTEMPTS_MAX ? origin_next_server(f->origin, f->tried) : NULL;
+    struct origin_server *s = f->attempts++ < FETCH_ATTEMPTS_MAX
+                                  ? origin_next_server(f->origin, f->tried, f->tried_count)
+                                  : NULL;
     if (!s) {
         give_up(f, f->error ? f->error : -E_NO_SERVER);
         return;
@@ -199,6 +218,7 @@ static void connect_failed(struct fetch *f, int error)
 {
     const struct resolve_result *r;
     if (error == -E_ORIGIN_TLS || error == -E_ORIGIN_CERTIFICATE) report_tls(f);
+    note_failure(f, error);
     drop_client(&f->client);
     bool known =
         resolve_lookup(f->origin->owner->resolver, f->server->config->host, &r, &f->resolving) > 0;

@@ -33,11 +33,11 @@ struct fetch {
     struct origin_server *server; /* asked last; NULL: none yet */
     struct h1_client *client;
     struct resolve_wait resolving;
-    uint64_t tried; /* servers that could not be connected to */
-    unsigned attempts, address;
+    struct origin_server *tried[FETCH_ATTEMPTS_MAX]; /* that could not be connected to */
+    unsigned tried_count, attempts, address;
     bool retried; /* on a new connection, since the pooled one was stale */
     bool had_body;
-    int error;        /* of the last attempt */
+    int error;        /* of all attempts the one that tells most */
     struct note note; /* brings a failure that was found at once */
     bool noted;
 };

@@ -260,10 +260,13 @@ void origin_leave(struct origin *o)
 
 enum choice { CHOICE_NONE, CHOICE_BACKUP_FAILED, CHOICE_FAILED, CHOICE_BACKUP, CHOICE_GOOD };
 
-static enum choice rank(const struct origin *o, size_t i, uint64_t tried)
+static enum choice rank(const struct origin *o, const struct origin_server *s,
+                        struct origin_server *const *tried, size_t tried_count)
 {
-    const struct origin_server *s = &o->servers[i];
-    if (s->config->down || (i < 64 && (tried >> i & 1))) return CHOICE_NONE;
+    if (s->config->down) return CHOICE_NONE;
+    for (size_t i = 0; i < tried_count; i++) {
+        if (tried[i] == s) return CHOICE_NONE;
+    }
     bool failed = s->failed_until_ms > worker_now_ms(o->owner->worker);
     if (s->config->backup) return failed ? CHOICE_BACKUP_FAILED : CHOICE_BACKUP;
     return failed ? CHOICE_FAILED : CHOICE_GOOD;
@@ -271,11 +274,12 @@ static enum choice rank(const struct origin *o, size_t i, uint64_t tried)
 
 /* Smooth weighted round robin among the servers of the best rank: each gains its weight, the
  * richest is taken and pays the sum, so that a heavy server's turns are spread out. */
-struct origin_server *origin_next_server(struct origin *o, uint64_t tried)
+struct origin_server *origin_next_server(struct origin *o, struct origin_server *const *tried,
+                                         size_t tried_count)
 {
     enum choice best_rank = CHOICE_NONE;
     for (size_t i = 0; i < o->config->server_count; i++) {
-        enum choice r = rank(o, i, tried);
+        enum choice r = rank(o, &o->servers[i], tried, tried_count);
         if (r > best_rank) best_rank = r;
     }
     if (best_rank == CHOICE_NONE) return NULL;
@@ -283,7 +287,7 @@ struct origin_server *origin_next_server(struct origin *o, uint64_t tried)
     int sum = 0;
     for (size_t i = 0; i < o->config->server_count; i++) {
         struct origin_server *s = &o->servers[i];
-        if (rank(o, i, tried) != best_rank) continue;
+        if (rank(o, s, tried, tried_count) != best_rank) continue;
         s->current += (int)s->config->weight;
         sum += (int)s->config->weight;
         if (!best || s->current > best->current) best = s;

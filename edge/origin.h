@@ -72,10 +72,10 @@ struct origin *origins_get(struct origins *o, struct config *c, const struct con
 struct origin *origin_hold(struct origin *o);
 void origin_drop(struct origin **o);
 
-/* The next server to try, by weight: not down, not one of those in tried (a bit per server, at most
- * 64 count), one that failed lately only where no other is left, a backup only after all others.
- * NULL: none. */
-struct origin_server *origin_next_server(struct origin *o, uint64_t tried);
+/* The next server to try, by weight: not down, not one of those that were tried, one that failed
+ * lately only where no other is left, a backup only after all others. NULL: none. */
+struct origin_server *origin_next_server(struct origin *o, struct origin_server *const *tried,
+                                         size_t tried_count);
 /* Connecting to it failed. */
 void origin_server_failed(struct origin *o, struct origin_server *s);
 

@@ -8,6 +8,7 @@ import pytest
 
 from harness import CLOSE, DEADLINE_S, Reply, eventually, fresh
 from harness.certificates import Authority, self_signed
+from harness.util import free_port
 from harness.wire import Truncated
 
 HOST = "localhost"
@@ -56,6 +57,15 @@ def fails(node, kind, reason):
     assert response.status == 502
     assert response["Proxy-Status"] == f"verge; error={kind}"
     eventually(lambda: [line for line in node.errors() if reason in line], reason)
+
+
+# -- two servers, each with a fault of its own
+
+@pytest.mark.parametrize("weight", [1, 2], ids=["asked last", "asked first"])
+def test_a_server_that_is_not_running_hides_no_other_fault(world, weight):
+    world.show(self_signed(world.directory, "stranger", "localhost"))
+    node = world.node(f"server 127.0.0.1:{free_port()} weight={weight};")
+    fails(node, DISTRUST, "is not trusted")
 
 
 # -- what works

@@ -158,9 +158,20 @@ static size_t index_of(const struct origin *o, const struct origin_server *s)
     return (size_t)(s - o->servers);
 }
 
-static size_t next(struct origin *o, uint64_t tried)
+/* bits: of those that were tried already. */
+static struct origin_server *next_server(struct origin *o, unsigned bits)
 {
-    return index_of(o, origin_next_server(o, tried));
+    struct origin_server *tried[8];
+    size_t n = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        if (bits >> i & 1) tried[n++] = &o->servers[i];
+    }
+    return origin_next_server(o, tried, n);
+}
+
+static size_t next(struct origin *o, unsigned bits)
+{
+    return index_of(o, next_server(o, bits));
 }
 
 struct period {
@@ -223,9 +234,24 @@ static void test_what_was_tried_is_left_out(void **state)
         assert_int_equal(next(o, 1), 1);
         assert_int_equal(next(o, 2), 0);
         assert_int_equal(next(o, 3), 2); /* a backup, once all others were tried */
-        assert_null(origin_next_server(o, 7));
+        assert_null(next_server(o, 7));
     }
     assert_int_not_equal(next(o, 4), 2);
+    origin_drop(&o);
+}
+
+/* However many there are. */
+static void test_the_last_of_many_is_left_out_too(void **state)
+{
+    (void)state;
+    char text[2000] = "";
+    for (int i = 0; i < 70; i++) sprintf(text + strlen(text), "server s%d:80; ", i);
+    struct origin *o = open_origin(text);
+    struct origin_server *tried[] = { &o->servers[69], &o->servers[64] };
+    for (int i = 0; i < 140; i++) {
+        struct origin_server *s = origin_next_server(o, tried, 2);
+        assert_true(s != tried[0] && s != tried[1]);
+    }
     origin_drop(&o);
 }
 
@@ -233,7 +259,7 @@ static void test_down_is_never_asked(void **state)
 {
     (void)state;
     struct origin *o = open_origin("server a:80 down; server b:80 backup down;");
-    assert_null(origin_next_server(o, 0));
+    assert_null(next_server(o, 0));
     origin_drop(&o);
 }
 
@@ -481,6 +507,7 @@ int main(void)
         TEST(test_turns_are_spread_by_weight),
         TEST(test_shares_are_exact),
         TEST(test_what_was_tried_is_left_out),
+        TEST(test_the_last_of_many_is_left_out_too),
         TEST(test_down_is_never_asked),
         TEST(test_what_failed_lately_is_asked_last),
         TEST(test_places_are_limited),
