@@ -41,6 +41,8 @@ struct config_origin {
     unsigned connections_max; /* open connections, whole process */
     int64_t keepalive_idle_ms, lifetime_ms;
     int64_t connect_timeout_ms, first_byte_timeout_ms, between_bytes_timeout_ms;
+    int64_t interim_timeout_ms; /* how long interim responses may go on */
+    size_t interim_bytes;       /* what they may take in all */
     size_t response_head_bytes;
     unsigned response_field_count;
     struct slice host;                     /* Host to send; empty: what the client asked for */

@@ -128,6 +128,8 @@ static struct h1_client_limits limits_of(const struct config_origin *config)
         .first_byte_ms = config->first_byte_timeout_ms,
         .between_bytes_ms = config->between_bytes_timeout_ms,
         .idle_ms = config->keepalive_idle_ms,
+        .interim_ms = config->interim_timeout_ms,
+        .interim_bytes = config->interim_bytes,
         .head = { config->response_head_bytes, config->response_head_bytes,
                   config->response_field_count },
     };

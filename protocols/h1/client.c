@@ -231,6 +231,7 @@ static void reset_for_request(struct h1_client *c, const struct request *r, void
     c->read_error = 0;
     c->scanned = c->head_bytes = c->block_bytes = 0;
     c->interims = 0;
+    c->interim_bytes = 0;
     c->requests++;
 }
 
@@ -301,14 +302,32 @@ static void take_head(struct h1_client *c, const struct h1_response *r, size_t h
     c->ops->head(c, r);
 }
 
-/* 100 (Continue) answers nobody: the client got its own when its body was first pulled. */
+/* Any number may come (RFC 9110 section 15.2): some origins say in this way that they are still at
+ * it. 100 (Continue) answers nobody: the client got its own when its body was first pulled. */
 static bool take_interim(struct h1_client *c, const struct h1_response *r, size_t head_bytes)
 {
-    if (++c->interims > H1_INTERIM_MAX) return false;
-    if (r->msg.status != 100) c->ops->interim(c, &r->msg);
+    c->interim_bytes += head_bytes;
+    if (c->interim_bytes > c->limits.interim_bytes) return false;
+    if (c->interims++ == 0)
+        c->interim_until_ms = worker_now_ms(c->conn.worker) + c->limits.interim_ms;
+    if (c->interims > H1_INTERIM_MAX)
+        metric_add(METRIC_INTERIMS_DROPPED, 1);
+    else if (r->msg.status != 100)
+        c->ops->interim(c, &r->msg);
+    arena_free(&c->arena); /* nothing is in it but this head */
     c->at += head_bytes;
     c->scanned = 0;
     return true;
+}
+
+/* For the rest of a head, or for another one. */
+static void wait_for_head(struct h1_client *c)
+{
+    int64_t wait_ms = c->limits.between_bytes_ms;
+    int64_t left_ms = c->interim_until_ms - worker_now_ms(c->conn.worker);
+    conn_recv_once(&c->conn);
+    if (c->interims && left_ms < wait_ms) wait_ms = left_ms;
+    if (c->request_sent) set_timer(c, wait_ms);
 }
 
 static void read_head(struct h1_client *c)
@@ -318,15 +337,14 @@ static void read_head(struct h1_client *c)
         int n =
             h1_parse_response(unread(c), &c->scanned, &c->limits.head, c->method, &c->arena, &r);
         if (n == 0) {
-            conn_recv_once(&c->conn);
-            if (c->request_sent) set_timer(c, c->limits.between_bytes_ms);
+            wait_for_head(c);
             return;
         }
         if (n > 0 && !r.interim && r.msg.status >= 200) {
             take_head(c, &r, (size_t)n);
             return;
         }
-        int error = n < 0 ? n : r.interim ? -E_RESPONSE_MALFORMED : -E_UPGRADE_REFUSED;
+        int error = n < 0 ? n : r.interim ? -E_RESPONSE_HEADER_TOO_LARGE : -E_UPGRADE_REFUSED;
         if (n < 0 || !r.interim || !take_interim(c, &r, (size_t)n)) {
             fail(c, error);
             return;
@@ -407,16 +425,20 @@ void h1_client_finish(struct h1_client *c, bool whole)
     c->ops->done(c, reusable);
 }
 
+/* Why the head has not come. */
+static int head_timeout(const struct h1_client *c)
+{
+    bool heartbeat = c->interims && worker_now_ms(c->conn.worker) >= c->interim_until_ms;
+    if (!c->request_sent) return -E_ORIGIN_WRITE_TIMEOUT;
+    return c->head_bytes && !heartbeat ? -E_BETWEEN_BYTES_TIMEOUT : -E_FIRST_BYTE_TIMEOUT;
+}
+
 static void on_timer(struct timer *t)
 {
     struct h1_client *c = container_of(t, struct h1_client, timer);
     switch (c->state) {
     case CLIENT_CONNECTING: end_connecting(c, -E_CONNECT_TIMEOUT); break;
-    case CLIENT_WAITING:
-        fail(c, !c->request_sent ? -E_ORIGIN_WRITE_TIMEOUT
-                : c->head_bytes  ? -E_BETWEEN_BYTES_TIMEOUT
-                                 : -E_FIRST_BYTE_TIMEOUT);
-        break;
+    case CLIENT_WAITING: fail(c, head_timeout(c)); break;
     case CLIENT_READING:
         if (!c->body_waiting) break; /* nobody wants more at present */
         c->read_error = -E_BETWEEN_BYTES_TIMEOUT;

@@ -17,7 +17,7 @@
 #include "protocols/h1/frame.h"
 #include "protocols/h1/sender.h"
 
-#define H1_INTERIM_MAX 16 /* interim responses to one request */
+#define H1_INTERIM_MAX 16 /* interim responses to one request that are passed on */
 
 struct h1_client;
 
@@ -43,6 +43,8 @@ struct h1_client_ops {
 /* What a server may take of time and of memory for a response's head. */
 struct h1_client_limits {
     int64_t connect_ms, first_byte_ms, between_bytes_ms, idle_ms;
+    int64_t interim_ms;   /* from the first interim response to the final one */
+    size_t interim_bytes; /* of all of them */
     struct h1_limits head;
 };
 
@@ -84,6 +86,8 @@ struct h1_client {
     struct block *head_block;
     struct arena arena;
     unsigned interims;
+    size_t interim_bytes;
+    int64_t interim_until_ms; /* once there was one */
     bool keep_alive, was_reset, body_waiting, body_ended;
     int read_error;
     enum h1_body framing;
