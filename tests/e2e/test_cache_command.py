@@ -383,7 +383,7 @@ def test_slices_on_the_disk(origin, stored):
 
 
 @pytest.mark.parametrize("target", [
-    "/a%20b", "/%C3%A4%2f?x=%26", "/?", "/?a=1&b=2&a=1", "/a?b?c", "/%", "/a\"b\\c", "//x/../y", "/" + "l" * 2000,
+    "/a%20b", "/%C3%A4%2F?x=%26", "/?", "/?a=1&b=2&a=1", "/a?b?c", "/%25?%", "/a\"b\\c", "//x/y", "/" + "l" * 2000,
 ], ids=lambda target: target[:10])
 def test_odd_targets(origin, verge, target):
     origin.on(target, fresh())
@@ -392,6 +392,13 @@ def test_odd_targets(origin, verge, target):
     assert row["key"] == url(target)
     assert get(verge, row["key"])[0]["key"] == row["key"]
     assert remove(verge, row["key"])["removed"] == 1
+    assert listed(verge) == []
+
+
+def test_a_path_in_another_spelling(origin, verge):
+    origin.on("/b/~c", fresh())
+    verge.client.get("/b/~c")
+    assert remove(verge, url("/a/../%62/%7Ec"))["removed"] == 1
     assert listed(verge) == []
 
 

@@ -93,7 +93,7 @@ def test_absolute_form_without_a_path(origin, client, scheme):
     assert response.body == b"x" and origin.last().target == "/"
 
 
-@pytest.mark.parametrize("target", ["/a//b", "/a/../b", "/%2e%2e/a", "/a%00b", "/a;b=c", "/?", "/a?b?c",
+@pytest.mark.parametrize("target", ["/a//b", "/..a/b", "/a%2F..%2Fb", "/a%00b", "/a;b=c", "/?", "/a?b?c",
                                     "/a?b=%zz", "//host/path", "/a|b", "/caf%C3%A9"])
 def test_a_target_is_not_touched(origin, client, target):
     client.get(target)

@@ -23,7 +23,7 @@ ODD = [("x-empty", ""), ("x-one", "1"), ("x-two", 'a, "b"'), ("x-one", "3"), ("x
 # name: (method, target, headers, body, trailers, the fields that pass, how the body is framed)
 REQUESTS = {
     "plain": ("GET", "/", [], None, [], [], ""),
-    "odd target": ("GET", "/a//b/../%2f?x=[y]&z|%zz", [], None, [], [], ""),
+    "odd target": ("GET", "/a//b/..c/%2F?x=[y]&z|%zz", [], None, [], [], ""),
     "odd fields": ("GET", "/", ODD, None, [], ODD, ""),
     "another host": ("GET", "/", [("host", "Shop.example:8080")], None, [], [], ""),
     "cookies": ("GET", "/", [("x-one", "1"), ("cookie", "a=1; b=2; c=3")], None, [],
