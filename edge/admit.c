@@ -47,7 +47,7 @@ static int check(const struct config *c, struct exchange *x)
 {
     const struct request *r = &x->request;
     if (r->method == METHOD_CONNECT) return -E_METHOD;
-    if (r->method == METHOD_TRACE && goes_no_further(r)) return -E_METHOD;
+    if (r->method == METHOD_TRACE && goes_no_further(r)) return -E_TRACE;
     if (!settle_scheme(c, x)) return -E_SCHEME;
     if (forward_is_loop(r)) return -E_LOOP;
     return expectation_can_be_met(r) ? 0 : -E_EXPECTATION;
@@ -116,6 +116,7 @@ static int redirect(const struct config_site *site, struct exchange *x, struct a
 /* Why a route does not take a request; 0 if it does. */
 static int refusal(const struct config_route *route, const struct request *r)
 {
+    if (r->method == METHOD_TRACE && !route->trace_passes) return -E_TRACE;
     return r->length > route->body_size_bytes ? -E_BODY_TOO_LARGE : 0;
 }
 

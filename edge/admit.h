@@ -16,9 +16,9 @@ struct admitted {
 /* 0 with *out: a route; or neither that nor a location, where the node itself is asked (OPTIONS *,
  * RFC 9110 section 9.3.7). Else why not: -E_METHOD, -E_SCHEME, -E_LOOP, -E_EXPECTATION,
  * -E_BAD_PATH, -E_NO_SITE, -E_BAD_HOST, -E_MISDIRECTED, -E_TOO_EARLY, -E_NO_ROUTE,
- * -E_BODY_TOO_LARGE, the last with a route. Gives the target's path the form of path_key. Settles
- * what the request says of its connection: its scheme, which a client decides by the connection,
- * and a trusted proxy tells; Early-Data; Client-Cert. */
+ * -E_TRACE, -E_BODY_TOO_LARGE, the last two with a route. Gives the target's path the form of
+ * path_key. Settles what the request says of its connection: its scheme, which a client decides by
+ * the connection, and a trusted proxy tells; Early-Data; Client-Cert. */
 int admit_request(const struct config *c, struct exchange *x, struct admitted *out);
 
 #endif

@@ -73,6 +73,7 @@ struct config_route {
     struct key_policy key;
     const struct header_rule *request_headers, *response_headers; /* parent's first */
     size_t request_header_count, response_header_count;
+    bool trace_passes;       /* TRACE goes to the origin; otherwise it is refused */
     int64_t body_size_bytes; /* largest request body */
     bool cache_status_key;   /* Cache-Status tells the key */
     struct slice hsts;       /* Strict-Transport-Security of responses over TLS; empty: none */

@@ -21,6 +21,19 @@ void config_apply_route_origin(struct config_builder *b, const struct config_dir
               "there is no origin \"%.*s\"", CONF_SHOWN(w->text));
 }
 
+void config_apply_trace(struct config_builder *b, const struct config_directive *d,
+                        const struct conf_item *item, void *target)
+{
+    (void)d;
+    static const char *const words[] = { "pass", "refuse", NULL };
+    const struct conf_word *w = &item->args[0];
+    struct config_route *route = target;
+    route->trace_passes = slice_eq(w->text, SLICE("pass"));
+    if (route->trace_passes || slice_eq(w->text, SLICE("refuse"))) return;
+    conf_fail(&b->report, w->at, config_word_hint(b, w->text, words, "pass or refuse"),
+              "\"%.*s\" is nothing that can be done with TRACE", CONF_SHOWN(w->text));
+}
+
 /* Adds a rule, unless one of the same block takes all its responses already. */
 static void push_ttl(struct config_builder *b, struct cache_policy *p, const struct conf_word *w,
                      struct ttl_rule rule)

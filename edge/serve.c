@@ -73,6 +73,13 @@ static void log_failure(const struct serve *s, int error)
               s->watch.upstream.n ? ": " : "", SLICE_ARGS(s->watch.upstream));
 }
 
+/* For OPTIONS *, and what a 405 has to say (RFC 9110 section 15.5.6). */
+static void tell_methods(struct serve *s, struct response *r)
+{
+    fields_add(&r->fields, &s->x->arena, FIELD_ALLOW,
+               SLICE("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
+}
+
 static void answer_with_error(struct serve *s, int error)
 {
     struct exchange *x = s->x;
@@ -91,6 +98,7 @@ static void answer_with_error(struct serve *s, int error)
     if (s->route)
         fields_add(&r.fields, &x->arena, FIELD_CACHE_STATUS,
                    cache_status_text(&s->status, &x->arena));
+    if (error == -E_TRACE) tell_methods(s, &r);
     x->ops->respond(x, &r, body);
 }
 
@@ -98,9 +106,8 @@ static void answer_with_error(struct serve *s, int error)
 static void answer_options(struct serve *s)
 {
     struct response r = { .status = 204, .length = LENGTH_NONE };
-    struct slice allow = SLICE("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS, TRACE");
     s->verdict = VERDICT_LOCAL;
-    fields_add(&r.fields, &s->x->arena, FIELD_ALLOW, allow);
+    tell_methods(s, &r);
     s->x->ops->respond(s->x, &r, NULL);
 }
 

@@ -31,7 +31,8 @@ def test_an_error_does_not(origin, client, status):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE"])
-def test_safe_methods_do_not(origin, client, method):
+def test_safe_methods_do_not(origin, start, method):
+    client = start(route="trace pass;").client
     stored(origin, client, "/a")
     client.get("/a", method=method)
     assert client.get("/a").hit

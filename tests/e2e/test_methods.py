@@ -22,6 +22,24 @@ def test_a_post_does_not_answer_a_get(origin, client):
     assert client.get("/").body == b"got"
 
 
+@pytest.mark.parametrize("headers", [{}, {"Max-Forwards": "0"}])
+def test_trace_is_refused(origin, client, headers):
+    """It would show a script the cookies that it may not see."""
+    response = client.get("/", {"Cookie": "a=b", **headers}, method="TRACE")
+    assert response.status == 405
+    assert "GET" in response["Allow"] and "TRACE" not in response["Allow"]
+    assert origin.count() == 0
+
+
+def test_trace_passes_where_it_may(origin, start):
+    client = start(route="trace pass;").client
+    origin.on("/", Reply(200, {"Content-Type": "message/http"}, body=b"TRACE / HTTP/1.1\r\n"))
+    assert client.get("/", method="TRACE").body == b"TRACE / HTTP/1.1\r\n"
+    assert origin.last().method == "TRACE"
+    assert client.get("/", {"Max-Forwards": "0"}, method="TRACE").status == 405
+    assert origin.count() == 1
+
+
 def test_options_of_the_node_itself(origin, client):
     assert client.get("*", method="OPTIONS").status in (200, 204)
     assert origin.count() == 0

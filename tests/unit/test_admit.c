@@ -32,6 +32,7 @@ static const char config_text[] = "trusted_proxy 10.0.0.0/8;\n"
                                   "    listen 127.0.0.1:8080;\n"
                                   "    origin app;\n"
                                   "    route /small/* { body_size 10; }\n"
+                                  "    route /traced/* { trace pass; }\n"
                                   "    route /any/* { }\n"
                                   "}\n"
                                   "site secure.example {\n"
@@ -152,9 +153,10 @@ static const struct row {
 
     /* methods */
     { { .method = "CONNECT", .authority = "shop.example:443", .target = "" }, -E_METHOD, NULL },
-    { { .method = "TRACE" }, 0, "/any/*" },
-    { { .method = "TRACE", .fields = "Max-Forwards: 1\n" }, 0, "/any/*" },
-    { { .method = "TRACE", .fields = "Max-Forwards: 0\n" }, -E_METHOD, NULL },
+    { { .method = "TRACE" }, -E_TRACE, "/any/*" },
+    { { .method = "TRACE", .target = "/traced/x" }, 0, "/traced/*" },
+    { { .method = "TRACE", .target = "/traced/x", .fields = "Max-Forwards: 1\n" }, 0, "/traced/*" },
+    { { .method = "TRACE", .target = "/traced/x", .fields = "Max-Forwards: 0\n" }, -E_TRACE, NULL },
     { { .method = "OPTIONS" }, 0, "/any/*" },
     { { .method = "OPTIONS", .target = "*" }, 0, NODE_ITSELF },
     { { .method = "OPTIONS", .target = "*", .authority = "other.example" }, 0, NODE_ITSELF },
