@@ -101,7 +101,7 @@ static struct origin *get(struct config *c, size_t index)
 /* The only origin of a configuration, which it holds. */
 static struct origin *open_origin(const char *inside)
 {
-    char text[1024];
+    char text[2048];
     snprintf(text, sizeof text, "origin app { %s }", inside);
     struct config *c = configure(text);
     struct origin *o = get(c, 0);
