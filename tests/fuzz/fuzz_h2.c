@@ -2,8 +2,8 @@
  * behind, and what the client is sent is made of whole frames.
  *
  * The real server on a worker that never runs its loop, over a connection that is only memory: what
- * edge/io/conn.c would do is done here. Between two pieces of input the worker's notes run, and
- * sometimes its clock jumps. */
+ * edge/io/conn.c would do is done here. Between two pieces of input the turn ends, and sometimes
+ * the clock jumps; or it goes on, and the edge does something in between. */
 #include <nghttp2/nghttp2.h>
 #include <stdlib.h>
 
@@ -153,19 +153,29 @@ static void client_reads(void)
     wire.conn->ops->drained(wire.conn);
 }
 
-/* Of what is random in the input: how it is cut, and what happens between the pieces. */
+enum between { TURN_ENDS, NOTHING, EDGE_ACTS, EDGE_ACTS_AND_TURN_ENDS };
+
+static void end_turn(struct worker *w)
+{
+    worker_run_notes(w);
+    client_reads();
+    worker_run_notes(w);
+}
+
+/* Of what is random in the input: how it is cut, and what happens between the pieces, in turn. */
 static void play(struct worker *w, const uint8_t *data, size_t size)
 {
     static const char preface[] = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0";
     unsigned step = size ? data[0] % 64u * 16 + 1 : 1;
     wire.conn->ops->data(wire.conn, slice_of(preface, sizeof preface - 1));
-    for (size_t at = 1; at < size && wire.conn; at += step) {
+    unsigned pieces = 0;
+    for (size_t at = 2; at < size && wire.conn; at += step) {
         size_t n = size - at < step ? size - at : step;
+        enum between between = data[1] >> pieces++ % 4 * 2 & 3;
         wire.stopped = data[0] & 64 && at > size / 2;
         wire.conn->ops->data(wire.conn, slice_of((const char *)data + at, n));
-        worker_run_notes(w);
-        client_reads();
-        worker_run_notes(w);
+        if (between >= EDGE_ACTS) edge_acts();
+        if (between % EDGE_ACTS_AND_TURN_ENDS == 0) end_turn(w);
         if (data[0] & 128) let_time_pass(w, 100);
     }
 }
@@ -183,7 +193,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     worker_run_notes(&w);
     if (wire.conn) wire.conn->ops->ended(wire.conn, false);
     worker_run_notes(&w);
-    CHECK(!wire.conn && service.connection_count == 0 && begun == ended);
+    CHECK(!wire.conn && list_empty(&pending) && service.connection_count == 0 && begun == ended);
     while (w.free_block_count) block_release(w.free_blocks[--w.free_block_count]);
     return 0;
 }

@@ -3,8 +3,9 @@
  *
  * The real session on a worker that never runs its loop, over streams that are only memory. The
  * input is a row of steps: bytes on a stream, its end, RESET_STREAM, STOP_SENDING, writing and
- * acknowledging, credit withheld, time that passes. What QUIC itself would not let a client do
- * (speak on after the end of a stream) is left out. */
+ * acknowledging, credit withheld, time that passes, and what the edge does meanwhile. After each
+ * the turn ends, or goes on. What QUIC itself would not let a client do (speak on after the end of
+ * a stream) is left out. */
 #include <stdlib.h>
 
 #include "edge/base/check.h"
@@ -142,9 +143,10 @@ static void withhold(struct h3_session *s, int64_t id)
     if (!streams[id].blocked) h3_session_unblocked(s, id);
 }
 
-enum step { DATA, DATA_FIN, RESET, STOP, WRITE, ACK, CREDIT, TIME };
+enum step { DATA, DATA_FIN, RESET, STOP, WRITE, ACK, CREDIT, TIME_OR_EDGE };
 
-/* A byte for the step and the stream's kind and number; for bytes, another with how many. */
+/* A byte for the step and the stream's kind and number, its highest bit for a turn that goes on;
+ * for bytes, another with how many. */
 static void play(struct worker *w, struct h3_session *s, struct slice in)
 {
     while (in.n && !over) {
@@ -164,9 +166,15 @@ static void play(struct worker *w, struct h3_session *s, struct slice in)
         case WRITE: write_pieces(s, 1u + (what >> 4) * 4u); break;
         case ACK: acknowledge(s, id); break;
         case CREDIT: withhold(s, id); break;
-        case TIME: let_time_pass(w, 50 << (what >> 4) % 8); break;
+        case TIME_OR_EDGE:
+            if (what & 8)
+                edge_acts();
+            else
+                let_time_pass(w, 50 << (what >> 4) % 8);
+            break;
         }
         in = slice_skip(in, n);
+        if (what & 128) continue;
         worker_run_notes(w);
         for (int64_t i = 0; i < STREAMS; i++) close_if_done(s, i);
         worker_run_notes(w);
@@ -204,7 +212,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     h3_session_abort(&session, -E_CLIENT_GONE);
     scope_close(&scope);
     worker_run_notes(&w);
-    CHECK(idle && begun == ended);
+    CHECK(idle && list_empty(&pending) && begun == ended);
     h3_session_free(&session);
     http_connection_leave(&client);
     while (w.free_block_count) block_release(w.free_blocks[--w.free_block_count]);

@@ -1,6 +1,7 @@
 /* scripted_edge: what stands above and below the real session code of HTTP/2 and HTTP/3 when it is
  * fuzzed: an edge that answers each request with what its path says, and a worker whose notes and
- * clock the target runs by hand. Included once, by a fuzz target. */
+ * clock the target runs by hand. The edge goes on by a note of its own, or when the target says so,
+ * also between two inputs of one turn, as a completion does. Included once, by a fuzz target. */
 #ifndef VERGE_FUZZ_SCRIPTED_EDGE_H
 #define VERGE_FUZZ_SCRIPTED_EDGE_H
 
@@ -13,11 +14,20 @@ struct answer {
     struct body body;
     struct exchange *x;
     struct note wake;
-    const char *script; /* 'd' data, 'w' wait, 'f' failure, else the end */
-    bool waiting, reading;
+    struct list link; /* in pending: something is left for edge_acts */
+    /* Of the response: 'd' data, 'w' a wait until a note, 'W' until edge_acts, 'f' failure, else
+     * the end. Before it 'p': the request's body is pulled by edge_acts only. */
+    const char *script;
+    bool waiting, reading, paced, readable;
 };
 
 static unsigned begun, ended;
+static struct list pending = { &pending, &pending };
+
+static void leave_for_later(struct answer *a)
+{
+    if (list_empty(&a->link)) list_append(&pending, &a->link);
+}
 
 static void on_wake(struct note *n)
 {
@@ -48,6 +58,11 @@ static enum body_result pull(struct body *b, struct span *out)
         scope_enter(&a->x->scope);
         worker_defer(a->x->worker, &a->wake);
         return BODY_WAIT;
+    case 'W':
+        a->script++;
+        a->waiting = true;
+        leave_for_later(a);
+        return BODY_WAIT;
     case 'f': b->error = -E_ORIGIN_RESET; return BODY_FAIL;
     default: return BODY_END;
     }
@@ -64,6 +79,7 @@ static const struct body_ops answer_ops = { pull, close_body };
 static void read_request(struct body *b)
 {
     struct answer *a = b->puller;
+    a->readable = false;
     struct span piece;
     enum body_result r;
     while (a->reading && (r = body_pull(b, &piece)) != BODY_WAIT) {
@@ -71,6 +87,31 @@ static void read_request(struct body *b)
             span_release(&piece);
         else
             a->reading = false;
+    }
+}
+
+static void on_readable(struct body *b)
+{
+    struct answer *a = b->puller;
+    a->readable = true;
+    if (a->paced)
+        leave_for_later(a);
+    else
+        read_request(b);
+}
+
+/* All that was left for now; what that leaves is for the next time. */
+static void edge_acts(void)
+{
+    struct list now;
+    list_init(&now);
+    list_splice(&now, &pending);
+    for (struct list *link; (link = list_pop(&now));) {
+        struct answer *a = container_of(link, struct answer, link);
+        bool owed = a->waiting;
+        a->waiting = false;
+        if (a->reading && a->readable) read_request(a->x->request_body);
+        if (owed) a->body.ready(&a->body);
     }
 }
 
@@ -82,12 +123,15 @@ static void begin(struct exchange *x)
     a->x = x;
     a->body.ops = &answer_ops;
     a->wake.run = on_wake;
+    list_init(&a->link);
     a->script = arena_copy(&x->arena, slice_skip(x->request.target, x->request.target.n > 0)).p;
     a->reading = x->request_body;
+    a->paced = *a->script == 'p';
+    a->script += a->paced;
     if (x->request_body) {
-        x->request_body->ready = read_request;
+        x->request_body->ready = on_readable;
         x->request_body->puller = a;
-        read_request(x->request_body);
+        on_readable(x->request_body);
     }
     if (*a->script == 'a') {
         x->ops->abort(x, -E_ORIGIN_RESET);
@@ -109,7 +153,7 @@ static void end(struct exchange *x)
 {
     struct answer *a = x->edge;
     ended++;
-    if (a) a->reading = false;
+    if (a) a->reading = false, list_remove(&a->link);
     if (x->request_body) body_close(&x->request_body);
 }
 
