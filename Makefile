@@ -44,8 +44,9 @@ warnings := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpo
             -Wwrite-strings -Wvla -Wundef
 cflags := -std=gnu17 -g $(flags_$(BUILD)) $(warnings) -pthread -I. -isystem $(DEPS)/include \
           -D_GNU_SOURCE= -DVERGE_VERSION='"$(VERSION)"' $(CFLAGS)
-# An archive defines what the one before it needs. A BoringSSL of one's own may need C++'s library.
-libs := -L$(DEPS)/lib -Wl,--gc-sections -lngtcp2_crypto_boringssl -lngtcp2 -lnghttp3 -lnghttp2 \
+# What nghttp3 would leave out of a request goes by h3/session.c, which refuses it (--wrap). An archive
+# defines what the one before it needs. A BoringSSL of one's own may need C++'s library.
+libs := -L$(DEPS)/lib -Wl,--gc-sections -Wl,--wrap=nghttp3_http_on_header -lngtcp2_crypto_boringssl -lngtcp2 -lnghttp3 -lnghttp2 \
         -lbrotli -lz -llmdb -luring -lssl -lcrypto $(if $(BORINGSSL),-lstdc++) -lresolv -lm
 
 # ---- files ----

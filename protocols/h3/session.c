@@ -13,6 +13,26 @@
 #define QPACK_TABLE_BYTES     4096
 #define QPACK_BLOCKED_STREAMS 16
 
+/* ---- fields that are none ---- */
+
+/* nghttp3 leaves out a field with a name or a value that no field may have, and tells nobody: the
+ * request would go on without its Authorization. It is malformed (RFC 9114 section 4.3), as nghttp3
+ * itself has it of an upper-case name. So its judgement of a field is changed when it is linked. */
+struct nghttp3_http_state;
+int __real_nghttp3_http_on_header(struct nghttp3_http_state *http, nghttp3_qpack_nv *field,
+                                  int request, int trailers, int connect_protocol);
+int __wrap_nghttp3_http_on_header(struct nghttp3_http_state *http, nghttp3_qpack_nv *field,
+                                  int request, int trailers, int connect_protocol);
+
+int __wrap_nghttp3_http_on_header(struct nghttp3_http_state *http, nghttp3_qpack_nv *field,
+                                  int request, int trailers, int connect_protocol)
+{
+    int rc = __real_nghttp3_http_on_header(http, field, request, trailers, connect_protocol);
+    bool is_ignored = trailers && field->token == NGHTTP3_QPACK_TOKEN_CONTENT_LENGTH;
+    return rc == NGHTTP3_ERR_REMOVE_HTTP_HEADER && !is_ignored ? NGHTTP3_ERR_MALFORMED_HTTP_HEADER
+                                                               : rc;
+}
+
 /* ---- nghttp3's callbacks ---- */
 
 static int on_begin_headers(nghttp3_conn *http, int64_t id, void *session, void *stream)

@@ -2,10 +2,8 @@
  * without a wire format (RFC 9113 section 8, RFC 9114 section 4).
  *
  * The libraries below decode, and refuse what is no field at all: names with upper case or other
- * than token characters, values with control characters, fields of one connection. (nghttp3
- * leaves out, without a word, regular fields with characters that no field may have; the rest of
- * the request goes on. nghttp2 tells.) What the fields mean together is checked here, once for
- * both. A pseudo lives as long as one field section is
+ * than token characters, values with control characters, fields of one connection. What the fields
+ * mean together is checked here, once for both. A pseudo lives as long as one field section is
  * read; what it gathers is in the arena. One thread. */
 #ifndef VERGE_PROTOCOLS_HTTP_PSEUDO_H
 #define VERGE_PROTOCOLS_HTTP_PSEUDO_H

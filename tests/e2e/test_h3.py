@@ -47,23 +47,7 @@ def closed(connection):
 
 # ---- one request that is not right
 
-# Fields that the node's library leaves out, and the request goes on.
-LEFT_OUT = ("an empty name", "a space in a name", "a colon in a name", "a line break in a name", "LF in a value",
-            "CR in a value", "NUL in a value", "a value that begins with a space", "a value that ends with a tab")
-
-
-@pytest.mark.parametrize("name", LEFT_OUT)
-def test_a_field_that_is_none_is_refused_or_left_out(origin, connection, name):
-    origin.on("/", Reply(body=b"x"))
-    got = outcome(connection.open_raw(headers(MALFORMED[name])))
-    if got == ("response", 200):
-        assert not any(field.lower().startswith("x") and "forwarded" not in field.lower()
-                       for field, _ in origin.last().fields)
-    else:
-        assert is_refused(got, MESSAGE_ERROR) and origin.count() == 0
-
-
-@pytest.mark.parametrize("name", [name for name in MALFORMED if name not in LEFT_OUT])
+@pytest.mark.parametrize("name", MALFORMED)
 def test_a_malformed_request_is_an_error_of_its_stream(origin, connection, name):
     origin.on("/", Reply(body=b"x"))
     assert is_refused(outcome(connection.open_raw(headers(MALFORMED[name]))), MESSAGE_ERROR)
@@ -71,7 +55,7 @@ def test_a_malformed_request_is_an_error_of_its_stream(origin, connection, name)
     assert get(connection) == ("response", 200)
 
 
-@pytest.mark.parametrize("name", [name for name in TRAILERS if name != "a line break"])
+@pytest.mark.parametrize("name", TRAILERS)
 def test_malformed_trailers_make_no_whole_request(origin, connection, name):
     origin.on("/", lambda exchange: exchange.reply(Reply(body=exchange.read_body())))
     stream = connection.open_raw(headers(POST) + frame(DATA, b"abc") + headers(TRAILERS[name]))

@@ -28,7 +28,9 @@ MALFORMED = {
     "a line break in a name": GET + [("x-a\r\nx-b", "1")],
     "LF in a value": GET + [("x-a", "1\nx-b: 2")], "CR in a value": GET + [("x-a", "1\rx")],
     "NUL in a value": GET + [("x-a", "1\0")], "a value that begins with a space": GET + [("x-a", " 1")],
-    "a value that ends with a tab": GET + [("x-a", "1\t")],
+    "a value that ends with a tab": GET + [("x-a", "1\t")], "DEL in a value": GET + [("x-a", "1\x7f")],
+    "an authorization that ends with a space": GET + [("authorization", "Basic eDp5 ")],
+    "LF in a priority": GET + [("priority", "u=1\nx: y")], "a space in a host": GET + [("host", "test. example")],
     "connection": GET + [("connection", "close")], "keep-alive": GET + [("keep-alive", "timeout=5")],
     "proxy-connection": GET + [("proxy-connection", "close")], "upgrade": GET + [("upgrade", "h2c")],
     "transfer-encoding": GET + [("transfer-encoding", "chunked")], "te": GET + [("te", "gzip")],
@@ -52,7 +54,8 @@ LENGTHS = {"more than its length": [("content-length", "3")], "less than its len
 
 TRAILERS = {
     "a pseudo-field": [(":path", "/")], "upper case": [("X-Sum", "1")], "connection": [("connection", "close")],
-    "a line break": [("x-sum", "1\r\nx: y")],
+    "a line break": [("x-sum", "1\r\nx: y")], "an empty name": [("", "1")], "a space in a name": [("x sum", "1")],
+    "a value that begins with a space": [("x-sum", " 1")],
 }
 
 
