@@ -343,10 +343,25 @@ static nghttp3_ssize read_stream(struct h3_session *s, int64_t id, struct slice 
 #endif
 }
 
+/* A stream that ends before a request's head is a mistake of that stream alone (RFC 9114 section
+ * 4.1), which nghttp3 takes for an unexpected frame. A frame that is one leaves it in its middle:
+ * there another end is another error. */
+static bool refuse_incomplete(struct h3_session *s, int64_t id, nghttp3_ssize rc, bool fin)
+{
+    if (rc != NGHTTP3_ERR_H3_FRAME_UNEXPECTED || !fin || !is_request(id)) return false;
+    if (read_stream(s, id, SLICE_NONE, true) != NGHTTP3_ERR_H3_FRAME_UNEXPECTED) return false;
+    metric_add_by(METRIC_ERRORS, E_BAD_REQUEST, 1);
+    h3_session_waste(s, FLOOD_ERROR);
+    nghttp3_conn_shutdown_stream_write(s->http, id);
+    s->transport->reset(s, id, NGHTTP3_H3_REQUEST_INCOMPLETE);
+    return true;
+}
+
 int h3_session_receive(struct h3_session *s, int64_t id, struct slice bytes, bool fin)
 {
     nghttp3_ssize n = read_stream(s, id, bytes, fin);
-    if (n < 0 && !refuse_message(s, id, n)) return code_of((int)n);
+    if (n < 0 && !refuse_message(s, id, n) && !refuse_incomplete(s, id, n, fin))
+        return code_of((int)n);
     if (n > 0) s->transport->consumed(s, id, (size_t)n);
     if (s->flooded) return NGHTTP3_H3_EXCESSIVE_LOAD;
     if (s->requests >= s->client->service->limits->requests_per_connection) h3_session_shut(s);

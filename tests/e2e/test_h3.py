@@ -8,9 +8,10 @@ import pytest
 
 from harness import CLOSE, DEADLINE_S, H2Connection, Reply, Truncated, eventually, fresh, pattern
 from harness.h3 import (CANCEL_PUSH, CLOSED_CRITICAL_STREAM, CONTROL, DATA, EARLY, EXCESSIVE_LOAD, FRAME_ERROR,
-                        FRAME_UNEXPECTED, GOAWAY, HEADERS, ID_ERROR, MAX_PUSH_ID, MESSAGE_ERROR, MISSING_SETTINGS,
-                        NO_ERROR, PRIORITY_UPDATE, PUSH, QPACK_DECODER, QPACK_ENCODER, REQUEST_REJECTED, RESUMED,
-                        SETTINGS, SETTINGS_ERROR, STREAM_CREATION_ERROR, frame, headers, varint)
+                        FRAME_UNEXPECTED, GENERAL_PROTOCOL_ERROR, GOAWAY, HEADERS, ID_ERROR, MAX_PUSH_ID,
+                        MESSAGE_ERROR, MISSING_SETTINGS, NO_ERROR, PRIORITY_UPDATE, PUSH, QPACK_DECODER,
+                        QPACK_ENCODER, REQUEST_INCOMPLETE, REQUEST_REJECTED, RESUMED, SETTINGS, SETTINGS_ERROR,
+                        STREAM_CREATION_ERROR, frame, headers, varint)
 from harness.malformed import GET, LENGTHS, MALFORMED, POST, TRAILERS, is_refused, whole_requests
 from harness.qpack import encode, integer
 
@@ -84,10 +85,21 @@ def test_a_priority_in_pieces(origin, verge, connection, cut):
     assert get(connection) == ("response", 200)
 
 
-def test_a_request_without_its_end_is_none(origin, connection):
-    """A stream that ends before it has a head."""
-    stream = connection.open_raw(b"")
-    assert outcome(stream)[0] in ("reset", "closed") and origin.count() == 0
+@pytest.mark.parametrize("pieces", [[b""], [frame(0x21, b"grease")], [frame(0x21, b"grease"), b""], [b"\x21", b"\0"]],
+                         ids=["nothing", "an unknown frame", "an unknown frame, then nothing", "half a frame each"])
+def test_a_stream_that_ends_before_a_head_ends_alone(origin, verge, connection, pieces):
+    gate = origin.gate()
+    origin.on("/slow", [gate, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"])
+    connection.request("GET", "/slow")
+    origin.wait_for("/slow")
+    stream = connection.open_raw(pieces[0], fin=len(pieces) == 1)
+    if len(pieces) > 1:
+        assert get(connection) == ("response", 404)  # the node has seen the first
+        stream.send(pieces[1], fin=True)
+    assert outcome(stream) == ("reset", REQUEST_INCOMPLETE)
+    gate.set()
+    assert connection.streams[0].response().body == b"slow"
+    assert origin.count() == 1 + (len(pieces) > 1)
 
 
 # ---- frames and streams that are not right
@@ -111,6 +123,9 @@ def setting(*pairs):
 # name: (what the client does, the error of the connection or one of them)
 BROKEN = {
     "DATA before HEADERS": (on_request_stream(frame(DATA, b"x")), FRAME_UNEXPECTED),
+    "empty DATA before HEADERS": (on_request_stream(frame(DATA)), FRAME_UNEXPECTED),
+    "SETTINGS and no HEADERS": (on_request_stream(setting()), FRAME_UNEXPECTED),
+    "half of a frame's type": (on_request_stream(b"\x40"), FRAME_ERROR, GENERAL_PROTOCOL_ERROR),
     "SETTINGS among a request": (on_request_stream(headers(GET) + setting()), FRAME_UNEXPECTED),
     "GOAWAY among a request": (on_request_stream(headers(GET) + frame(GOAWAY, b"\0")), FRAME_UNEXPECTED),
     "CANCEL_PUSH among a request": (on_request_stream(headers(GET) + frame(CANCEL_PUSH, b"\0")), FRAME_UNEXPECTED),
