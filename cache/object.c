@@ -265,7 +265,8 @@ static uint64_t slowest_locked(struct object *o)
     unsigned reading = 0;
     list_each (link, &o->readers) {
         const struct reader *r = container_of(link, struct reader, link);
-        if (r->at < at) at = r->at;
+        uint64_t its = atomic_load_explicit(&r->at, memory_order_relaxed);
+        if (its < at) at = its;
         reading++;
     }
     return reading < o->reader_count ? o->payload->first : at;

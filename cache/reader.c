@@ -11,26 +11,38 @@ static void on_ready(struct wait *w)
     r->body.ready(&r->body);
 }
 
+static uint64_t offset_of(const struct reader *r)
+{
+    return atomic_load_explicit(&r->at, memory_order_relaxed);
+}
+
+/* Only its worker does. */
+static void advance(struct reader *r, uint64_t n)
+{
+    atomic_store_explicit(&r->at, offset_of(r) + n, memory_order_relaxed);
+}
+
 /* Finds the segment that holds r->at: the one found last, or one behind it. Where segments are
  * dropped in front, the search begins at the first. */
 static const struct span *seek(struct reader *r, const struct payload *p)
 {
+    uint64_t at = offset_of(r);
     if (p->first) r->segment = 0, r->segment_at = p->first;
-    while (r->at >= r->segment_at + p->segments[r->segment].n) {
+    while (at >= r->segment_at + p->segments[r->segment].n) {
         r->segment_at += p->segments[r->segment++].n;
         CHECK(r->segment < p->count);
     }
-    CHECK(r->at >= r->segment_at);
+    CHECK(at >= r->segment_at);
     return &p->segments[r->segment];
 }
 
 static void take(struct reader *r, struct span *out)
 {
     const struct span *s = seek(r, r->object->payload);
-    uint64_t skip = r->at - r->segment_at, n = s->n - skip;
-    if (n > r->end - r->at) n = r->end - r->at;
+    uint64_t at = offset_of(r), skip = at - r->segment_at, n = s->n - skip;
+    if (n > r->end - at) n = r->end - at;
     *out = span_of(s->block, s->at + skip, n);
-    r->at += n;
+    advance(r, n);
 }
 
 /* ---- what only the disk has ---- */
@@ -61,7 +73,6 @@ static void keep(struct reader *r, struct block *value)
 static void on_chunk(struct disk_read *read, struct block *value)
 {
     struct reader *r = container_of(read, struct reader, read);
-    r->reading = false;
     r->chunk = value;
     if (r->closed) {
         let_go_of_chunk(r);
@@ -80,7 +91,6 @@ static enum body_result read_chunk(struct reader *r)
     const struct payload *p = r->object->payload;
     if (!r->pinned) r->pinned = stored_pin(p->directory, payload_stored(p));
     let_go_of_chunk(r);
-    r->reading = true;
     disk_read_start(&r->read, disk_of(p), payload_stored(p), r->chunk_number, r->wait.scope,
                     on_chunk);
     return BODY_WAIT;
@@ -101,14 +111,15 @@ static bool has_chunk(struct reader *r, uint32_t number)
 static enum body_result pull_stored(struct reader *r, struct span *out)
 {
     if (r->body.error) return BODY_FAIL;
-    uint32_t number = (uint32_t)(r->at / DISK_CHUNK_BYTES);
+    uint64_t at = offset_of(r);
+    uint32_t number = (uint32_t)(at / DISK_CHUNK_BYTES);
     if (!has_chunk(r, number)) return read_chunk(r);
     struct disk_value value;
     memcpy(&value, r->chunk->data, sizeof value);
-    uint64_t skip = r->at - (uint64_t)number * DISK_CHUNK_BYTES, n = value.body_bytes - skip;
-    if (n > r->end - r->at) n = r->end - r->at;
+    uint64_t skip = at - (uint64_t)number * DISK_CHUNK_BYTES, n = value.body_bytes - skip;
+    if (n > r->end - at) n = r->end - at;
     *out = span_of(r->chunk, sizeof value + skip, n);
-    r->at += n;
+    advance(r, n);
     return BODY_DATA;
 }
 
@@ -126,13 +137,14 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
     struct object *o = r->object;
     pthread_mutex_lock(&o->lock);
     enum body_result result = BODY_DATA;
-    bool stored = r->at < o->payload->first && payload_stored(o->payload);
+    uint64_t at = offset_of(r);
+    bool stored = at < o->payload->first && payload_stored(o->payload);
     if (stored) {
         result = BODY_WAIT; /* below, without the lock */
-    } else if (r->at < o->payload->first) {
+    } else if (at < o->payload->first) {
         r->body.error = -E_RESPONSE_INCOMPLETE; /* it was not kept, and this reader came too late */
         result = BODY_FAIL;
-    } else if (r->at < o->payload->end) {
+    } else if (at < o->payload->end) {
         take(r, out);
     } else if (object_state(o) == OBJECT_FAILED) {
         r->body.error = o->error;
@@ -143,7 +155,7 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
         object_park_locked(o, &r->wait);
         result = BODY_WAIT;
     }
-    object_advance_locked(o, r->at);
+    object_advance_locked(o, offset_of(r));
     pthread_mutex_unlock(&o->lock);
     return stored ? pull_stored(r, out) : result;
 }
@@ -151,10 +163,11 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
 static enum body_result pull(struct body *b, struct span *out)
 {
     struct reader *r = (struct reader *)b;
-    if (r->at >= r->end) return BODY_END;
+    uint64_t at = offset_of(r);
+    if (at >= r->end) return BODY_END;
     if (object_state(r->object) != OBJECT_COMPLETE) return pull_filling(r, out);
-    if (r->at >= r->object->payload->end) return end_of_body(r);
-    if (r->at < r->object->payload->first) return pull_stored(r, out);
+    if (at >= r->object->payload->end) return end_of_body(r);
+    if (at < r->object->payload->first) return pull_stored(r, out);
     take(r, out);
     return BODY_DATA;
 }
@@ -174,7 +187,7 @@ static void close_reader(struct body *b)
     struct reader *r = (struct reader *)b;
     if (r->linked) unlink_reader(r);
     if (r->pinned) stored_unpin(payload_stored(r->object->payload));
-    if (!r->reading) let_go_of_chunk(r);
+    let_go_of_chunk(r);
     r->closed = true;
     object_drop(&r->object);
     metric_add(METRIC_READERS_LIVE, -1);

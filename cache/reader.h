@@ -17,7 +17,8 @@ struct reader {
     struct object *object;
     struct list link; /* among the readers of an object that still fills; its lock's */
     bool linked;
-    uint64_t at, end;    /* next offset; where to stop, UINT64_MAX: at the object's end */
+    _Atomic uint64_t at; /* next offset; who drops what has been read looks at it, under the lock */
+    uint64_t end;        /* where to stop, UINT64_MAX: at the object's end */
     unsigned segment;    /* of a stored object: where at was last found, */
     uint64_t segment_at; /* and that segment's offset */
     struct wait wait;
@@ -25,7 +26,7 @@ struct reader {
     struct disk_read read;
     struct block *chunk; /* the value it is in, of what only the disk has; NULL: none */
     uint32_t chunk_number;
-    bool pinned, reading, closed;
+    bool pinned, closed;
 };
 
 /* Takes a reference of its own. first may lie beyond what is there yet. */
