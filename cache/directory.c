@@ -169,13 +169,18 @@ static bool is_unloaded(const struct stored *s, uint64_t hash, uint32_t slice)
     return s->hash == hash && s->slice == slice && !(s->flags & (STORED_LOADED | STORED_FILLING));
 }
 
+static bool is_to_load(const struct stored *s, uint64_t hash, uint32_t slice)
+{
+    return is_unloaded(s, hash, slice) && !(s->flags & STORED_SILENT);
+}
+
 bool directory_has_unloaded(struct directory *d, uint64_t hash, uint32_t slice)
 {
     struct directory_shard *sh = shard_of(d, hash);
     bool found = false;
     pthread_mutex_lock(&sh->lock);
     for (struct stored *s = *bucket_of(sh, hash); s && !found; s = s->next)
-        found = is_unloaded(s, hash, slice);
+        found = is_to_load(s, hash, slice);
     pthread_mutex_unlock(&sh->lock);
     return found;
 }
@@ -197,7 +202,7 @@ unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, stru
     unsigned n = 0;
     pthread_mutex_lock(&sh->lock);
     for (struct stored *s = *bucket_of(sh, hash); s && n < max; s = s->next) {
-        if (is_unloaded(s, hash, slice)) insert(out, n++, stored_hold(s));
+        if (is_to_load(s, hash, slice)) insert(out, n++, stored_hold(s));
     }
     pthread_mutex_unlock(&sh->lock);
     return n;
@@ -227,19 +232,20 @@ struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id)
 }
 
 static bool is_meant(const struct stored *s, uint64_t hash, enum directory_forgetting which,
-                     uint32_t slice)
+                     uint32_t slice, uint32_t variant)
 {
     switch (which) {
     case FORGET_ALL: return s->hash == hash;
-    case FORGET_UNLOADED: return is_unloaded(s, hash, slice);
+    case FORGET_SUPERSEDED:
+        return is_unloaded(s, hash, slice) && (!variant || !s->variant || s->variant == variant);
     case FORGET_SLICES: return s->hash == hash && s->slice;
     }
     return false;
 }
 
 unsigned directory_forget_all(struct directory *d, uint64_t hash, enum directory_forgetting which,
-                              uint32_t slice, void (*gone)(void *context, struct stored *s),
-                              void *context)
+                              uint32_t slice, uint32_t variant,
+                              void (*gone)(void *context, struct stored *s), void *context)
 {
     struct directory_shard *sh = shard_of(d, hash);
     struct stored *taken = NULL;
@@ -247,7 +253,7 @@ unsigned directory_forget_all(struct directory *d, uint64_t hash, enum directory
     pthread_mutex_lock(&sh->lock);
     for (struct stored **at = bucket_of(sh, hash); *at;) {
         struct stored *s = *at;
-        if (!is_meant(s, hash, which, slice)) {
+        if (!is_meant(s, hash, which, slice, variant)) {
             at = &s->next;
             continue;
         }
@@ -355,12 +361,14 @@ bool stored_move(struct directory *d, struct stored *s, uint32_t chunk, uint32_t
     return there;
 }
 
-void stored_set_head(struct directory *d, struct stored *s, uint32_t page, uint32_t size_bytes)
+void stored_set_head(struct directory *d, struct stored *s, uint32_t page, uint32_t size_bytes,
+                     uint32_t variant)
 {
     struct directory_shard *sh = shard_of(d, s->hash);
     pthread_mutex_lock(&sh->lock);
     s->head_page = page;
     s->head_size_bytes = size_bytes;
+    s->variant = variant;
     pthread_mutex_unlock(&sh->lock);
 }
 

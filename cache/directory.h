@@ -6,7 +6,7 @@
  * which is on the disk. An object is in the directory, or forgotten: then nobody finds it any more,
  * its values are nobody's, and only who holds a reference still sees it.
  *
- * 64 bytes for each object, and a page number for each chunk of large ones: charged to the budget.
+ * 72 bytes for each object, and a page number for each chunk of large ones: charged to the budget.
  */
 #ifndef VERGE_CACHE_DIRECTORY_H
 #define VERGE_CACHE_DIRECTORY_H
@@ -27,6 +27,7 @@ enum stored_flags {
     STORED_LOADED = 2,  /* an object of the memory's index stands for it */
     STORED_FILLING = 4, /* not whole yet: not found by lookups */
     STORED_KEEPING = 8, /* what the log's end reaches of it is appended again */
+    STORED_SILENT = 16, /* a read of it, or of its key, does not end: until then it is not found */
 };
 
 /* An object on the disk. What may change belongs to its shard's lock, but for what is atomic. */
@@ -38,6 +39,7 @@ struct stored {
     uint32_t page_count;
     uint32_t head_page, head_size_bytes;
     uint32_t slice;
+    uint32_t variant; /* what its head says of Vary, see disk_variant */
     _Atomic uint32_t references;
     _Atomic uint32_t pins; /* readers: its values stay on the disk */
     _Atomic uint8_t hits;  /* since the log's end passed it, HITS_COUNTED_MAX at most */
@@ -70,23 +72,24 @@ void stored_drop(struct directory *d, struct stored **s);
 void directory_add(struct directory *d, struct stored *s, unsigned flags);
 /* What is not listed any more is well. Returns whether it was. */
 bool directory_forget(struct directory *d, struct stored *s);
-/* Listed, whole objects of a hash and slice that are not loaded, at most max, the oldest of them
- * first; references for the caller. */
+/* Listed, whole objects of a hash and slice that are neither loaded nor silent, at most max, the
+ * oldest of them first; references for the caller. */
 unsigned directory_find(struct directory *d, uint64_t hash, uint32_t slice, struct stored **out,
                         unsigned max);
 /* Likewise those of a hash, whatever their slice and loaded or not, in no order. */
 unsigned directory_find_all(struct directory *d, uint64_t hash, struct stored **out, unsigned max);
 bool directory_has_unloaded(struct directory *d, uint64_t hash, uint32_t slice);
 enum directory_forgetting {
-    FORGET_ALL,      /* whatever their slice */
-    FORGET_UNLOADED, /* those of the slice that are not loaded */
-    FORGET_SLICES,   /* all but whole representations */
+    FORGET_ALL,        /* whatever their slice */
+    FORGET_SUPERSEDED, /* of the slice, those that are not loaded and that a new one of that variant
+                          takes the place of: what has no Vary answers as any, and stands for all */
+    FORGET_SLICES,     /* all but whole representations */
 };
 /* The listed objects of a hash are forgotten; gone is called for each, with no lock held. Returns
  * how many. */
 unsigned directory_forget_all(struct directory *d, uint64_t hash, enum directory_forgetting which,
-                              uint32_t slice, void (*gone)(void *context, struct stored *s),
-                              void *context);
+                              uint32_t slice, uint32_t variant,
+                              void (*gone)(void *context, struct stored *s), void *context);
 /* The listed object with that number; a reference for the caller, NULL where there is none. */
 struct stored *directory_get(struct directory *d, uint64_t hash, uint64_t id);
 /* All are forgotten. */
@@ -111,6 +114,10 @@ static inline bool stored_is_loaded(const struct stored *s)
 {
     return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_LOADED;
 }
+static inline bool stored_is_silent(const struct stored *s)
+{
+    return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_SILENT;
+}
 static inline bool stored_is_filling(const struct stored *s)
 {
     return atomic_load_explicit(&s->flags, memory_order_acquire) & STORED_FILLING;
@@ -121,8 +128,9 @@ bool stored_locate(struct directory *d, struct stored *s, uint32_t chunk, uint32
                    uint32_t *head_size_bytes);
 /* Moves a value that is at page from; false where it is not there (any more). */
 bool stored_move(struct directory *d, struct stored *s, uint32_t chunk, uint32_t from, uint32_t to);
-/* The head has another value. */
-void stored_set_head(struct directory *d, struct stored *s, uint32_t page, uint32_t size_bytes);
+/* The head has another value, perhaps of another variant. */
+void stored_set_head(struct directory *d, struct stored *s, uint32_t page, uint32_t size_bytes,
+                     uint32_t variant);
 /* A chunk more, behind those there are. */
 void stored_append_page(struct directory *d, struct stored *s, uint32_t page);
 /* Puts flags in and takes flags out, if it is listed, or not listed yet. */

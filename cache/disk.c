@@ -7,6 +7,7 @@
 #include "cache/disk_writer.h"
 #include "cache/index.h"
 #include "edge/base/check.h"
+#include "edge/base/clock.h"
 #include "edge/base/log.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
@@ -15,6 +16,14 @@
 uint64_t disk_hash(const struct disk *d, const struct key *key)
 {
     return key_hash_with(&d->stamp.seed, key_whole_text(key));
+}
+
+uint32_t disk_variant(const struct disk *d, struct slice vary, struct slice vary_key)
+{
+    if (!vary.n) return 0;
+    uint64_t names = key_hash_with(&d->stamp.seed, vary),
+             values = key_hash_with(&d->stamp.seed, vary_key);
+    return (uint32_t)(31 * names + values) | 1;
 }
 
 /* ---- what is to be written ---- */
@@ -177,27 +186,40 @@ void disk_forget(struct disk *d, struct stored *s)
     if (directory_forget(&d->directory, s)) forget_for_good(d, s->id);
 }
 
+struct forgetting {
+    struct disk *disk;
+    unsigned unloaded;
+};
+
 static void on_gone(void *context, struct stored *s)
 {
-    forget_for_good(context, s->id);
+    struct forgetting *f = context;
+    forget_for_good(f->disk, s->id);
+    f->unloaded += !stored_is_loaded(s) && !stored_is_filling(s);
 }
 
 unsigned disk_forget_key(struct disk *d, const struct key *key)
 {
-    return directory_forget_all(&d->directory, disk_hash(d, key), FORGET_ALL, 0, on_gone, d);
+    struct forgetting f = { d, 0 };
+    directory_forget_all(&d->directory, disk_hash(d, key), FORGET_ALL, 0, 0, on_gone, &f);
+    return f.unloaded;
 }
 
-unsigned disk_forget_superseded(struct disk *d, const struct key *key)
+unsigned disk_forget_superseded(struct disk *d, const struct key *key, struct slice vary,
+                                struct slice vary_key)
 {
+    struct forgetting f = { d, 0 };
     uint64_t hash = disk_hash(d, key);
-    unsigned n = directory_forget_all(&d->directory, hash, FORGET_UNLOADED, key->slice, on_gone, d);
+    unsigned n = directory_forget_all(&d->directory, hash, FORGET_SUPERSEDED, key->slice,
+                                      disk_variant(d, vary, vary_key), on_gone, &f);
     if (key->slice) return n;
-    return n + directory_forget_all(&d->directory, hash, FORGET_SLICES, 0, on_gone, d);
+    return n + directory_forget_all(&d->directory, hash, FORGET_SLICES, 0, 0, on_gone, &f);
 }
 
 bool disk_has_unloaded(struct disk *d, const struct key *key)
 {
-    return directory_has_unloaded(&d->directory, disk_hash(d, key), key->slice);
+    return !disk_is_silent(d) &&
+           directory_has_unloaded(&d->directory, disk_hash(d, key), key->slice);
 }
 
 bool disk_is_settled(struct disk *d, struct disk_wait *w, struct worker *worker)
@@ -220,6 +242,34 @@ void disk_read_failed(struct disk *d, struct stored *s, const char *why)
     metric_add(METRIC_DISK_READ_ERRORS, 1);
     log_event(LOG_WARNING, "disk cache %s: an object is forgotten: %s", d->settings.path, why);
     disk_forget(d, s);
+}
+
+/* ---- a disk that does not answer ---- */
+
+#define UNANSWERED_MAX 3
+#define SILENT_MS      5000
+
+bool disk_is_silent(const struct disk *d)
+{
+    int64_t until_ms = atomic_load_explicit(&d->silent_until_ms, memory_order_relaxed);
+    return until_ms && clock_monotonic_us() / 1000 < until_ms;
+}
+
+void disk_read_answered(struct disk *d)
+{
+    if (!atomic_load_explicit(&d->unanswered, memory_order_relaxed)) return;
+    atomic_store(&d->unanswered, 0);
+    atomic_store(&d->silent_until_ms, 0);
+}
+
+/* The count stays: when the time is over, one more read without an answer is enough. */
+void disk_read_unanswered(struct disk *d)
+{
+    metric_add(METRIC_DISK_READ_TIMEOUTS, 1);
+    if (atomic_fetch_add(&d->unanswered, 1) + 1 < UNANSWERED_MAX || disk_is_silent(d)) return;
+    atomic_store(&d->silent_until_ms, clock_monotonic_us() / 1000 + SILENT_MS);
+    log_event(LOG_WARNING, "disk cache %s: left alone for %d s, it does not answer",
+              d->settings.path, SILENT_MS / 1000);
 }
 
 /* ---- opening and closing ---- */

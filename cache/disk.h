@@ -8,7 +8,8 @@
  * Workers look into the directory, which is memory, and read values where it says they are; they
  * never call LMDB and never wait for a lock that is held across a system call. Nothing of a request
  * depends on the disk: what cannot be queued is not stored, what cannot be read is forgotten and
- * fetched. A disk that fails is left alone for a while, then tried again. */
+ * fetched, what is not read in time is fetched as well, and stays. A disk that fails, or does not
+ * answer, is left alone for a while, then tried again. */
 #ifndef VERGE_CACHE_DISK_H
 #define VERGE_CACHE_DISK_H
 
@@ -68,6 +69,8 @@ struct disk {
     _Atomic int fd;                           /* of the log, to read from */
     _Atomic bool up;                          /* it takes what is to be written */
     _Atomic bool is_distrusted;               /* the next start begins anew */
+    _Atomic unsigned unanswered;              /* reads in a row that got no answer in time */
+    _Atomic int64_t silent_until_ms;          /* monotonic: it is not read until then */
     _Atomic uint64_t used_bytes, limit_bytes; /* of the log */
 
     /* The writer's. */
@@ -102,6 +105,8 @@ void disk_free(struct disk **d);
 
 /* Of a key, for the directory. */
 uint64_t disk_hash(const struct disk *d, const struct key *key);
+/* Of what Vary names and the values for it, likewise: 0 where it names nothing, and never else. */
+uint32_t disk_variant(const struct disk *d, struct slice vary, struct slice vary_key);
 
 /* Queues a response that is or becomes whole; its writing follows its fill, which is to call this
  * again as it grows. False where it is not taken: no room in the queue, or the disk is down. */
@@ -119,19 +124,26 @@ void disk_write_free(struct disk_write **w);
 
 /* Nobody will find it again, in this process at once. */
 void disk_forget(struct disk *d, struct stored *s);
-/* Likewise all of a primary key, whatever variant or slice. Returns how many. */
+/* Likewise all of a primary key, whatever variant or slice. Returns how many there were that no
+ * object in memory stands for. */
 unsigned disk_forget_key(struct disk *d, const struct key *key);
 /* Likewise what a new response to a key takes the place of, as far as no object in memory stands
- * for it: variants, which cannot be told apart without loading them, and, for a whole
- * representation, all slices. */
-unsigned disk_forget_superseded(struct disk *d, const struct key *key);
-/* Whether there are any. */
+ * for it: that variant, and, for a whole representation, all slices. */
+unsigned disk_forget_superseded(struct disk *d, const struct key *key, struct slice vary,
+                                struct slice vary_key);
+/* Whether there are any to be loaded. */
 bool disk_has_unloaded(struct disk *d, const struct key *key);
 /* Whether all that was forgotten until now will stay so if the process is killed. If not: ready is
  * called as the note when it does, or when that cannot be had. */
 bool disk_is_settled(struct disk *d, struct disk_wait *w, struct worker *worker);
 /* A value could not be read: counts, logs, forgets the object. */
 void disk_read_failed(struct disk *d, struct stored *s, const char *why);
+/* A read got an answer, or none in time: after several without one the disk is silent for some
+ * seconds. */
+void disk_read_answered(struct disk *d);
+void disk_read_unanswered(struct disk *d);
+/* It is not to be read just now. */
+bool disk_is_silent(const struct disk *d);
 
 /* ---- the writer ---- */
 

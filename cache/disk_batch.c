@@ -180,6 +180,7 @@ static void begin(struct disk *d, struct disk_write *w)
 {
     struct object *o = w->object;
     w->stored = stored_new(&d->directory, disk_hash(d, &o->key), d->next_id++, o->key.slice);
+    w->stored->variant = disk_variant(d, o->vary, o->vary_key);
     w->stored->body_bytes = UINT64_MAX; /* until the last chunk is written, each is a full one */
     directory_add(&d->directory, w->stored, STORED_FILLING);
 }
@@ -312,7 +313,8 @@ void disk_batch_apply(struct disk *d, struct disk_batch *b)
         const struct disk_placed *p = &b->placed[i];
         struct disk_write *w = p->write;
         if (p->with_head)
-            stored_set_head(&d->directory, w->stored, p->page, p->size_bytes);
+            stored_set_head(&d->directory, w->stored, p->page, p->size_bytes,
+                            disk_variant(d, w->object->vary, w->object->vary_key));
         else
             stored_append_page(&d->directory, w->stored, p->page);
     }
@@ -336,6 +338,7 @@ static int record_new(struct disk *d, const struct disk_write *w)
                              .head_page = s->head_page,
                              .head_size_bytes = s->head_size_bytes,
                              .slice = s->slice,
+                             .variant = s->variant,
                              .page_count = s->page_count };
     return disk_catalog_put(&d->catalog, s->id, &r, s->pages);
 }

@@ -28,6 +28,7 @@ struct disk_record {
     uint32_t head_page, head_size_bytes; /* the value with its head */
     uint32_t slice;                      /* as in struct key */
     uint32_t page_count;                 /* of the chunks before those in the value with the head */
+    uint32_t variant, unused;            /* as in struct stored */
 };
 
 int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_bytes);

@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "edge/base/check.h"
 #include "edge/base/metrics.h"
 #include "edge/io/worker.h"
 
@@ -19,31 +20,37 @@ static bool locate(struct disk_read *r)
     return r->block;
 }
 
-/* Also a second time, when what was given up ends after all. */
+/* Also of a read that was given up, when it ends after all: then nobody is told. */
 static void finish(struct disk_read *r, const char *fault)
 {
     struct block *block = r->block;
     struct stored *s = r->stored;
-    bool told = r->told;
+    bool awaited = r->state == DISK_READ_OUT;
     r->block = NULL;
     r->stored = NULL;
-    r->told = true;
+    r->state = DISK_READ_IDLE;
     timer_cancel(&r->patience);
-    if (fault && !told) disk_read_failed(r->disk, s, fault);
-    if (block && (fault || told)) {
+    if (awaited)
+        disk_read_answered(r->disk);
+    else
+        stored_set_flags(&r->disk->directory, s, 0, STORED_SILENT);
+    if (fault && awaited) disk_read_failed(r->disk, s, fault);
+    if (block && (fault || !awaited)) {
         block_release(block);
         block = NULL;
     }
     stored_drop(&r->disk->directory, &s);
-    if (!told) r->done(r, block);
+    if (awaited) r->done(r, block);
 }
 
-/* The system may still write to the block. */
+/* The system may still write to the block. What is there may well be right: it is left alone until
+ * this read ends. */
 static void on_patience_over(struct timer *t)
 {
     struct disk_read *r = container_of(t, struct disk_read, patience);
-    r->told = true;
-    disk_read_failed(r->disk, r->stored, "the disk does not answer");
+    r->state = DISK_READ_UNANSWERED;
+    stored_set_flags(&r->disk->directory, r->stored, STORED_SILENT, 0);
+    disk_read_unanswered(r->disk);
     r->done(r, NULL);
 }
 
@@ -58,7 +65,8 @@ static void arm(struct disk_read *r)
 static bool try_again(struct disk_read *r)
 {
     uint32_t page = r->page;
-    if (r->told || ++r->tries >= TRIES_MAX || !locate(r) || page == r->page) return false;
+    bool awaited = r->state == DISK_READ_OUT;
+    if (!awaited || ++r->tries >= TRIES_MAX || !locate(r) || page == r->page) return false;
     r->got = 0;
     arm(r);
     return true;
@@ -85,7 +93,7 @@ static void on_read(struct op *op, const struct op_result *result)
 }
 
 /* Without a block, or a place to read from, there still is a turn before done. */
-static void on_failed(struct note *n)
+static void on_not_begun(struct note *n)
 {
     struct disk_read *r = container_of(n, struct disk_read, note);
     struct scope *scope = r->op.scope;
@@ -93,19 +101,35 @@ static void on_failed(struct note *n)
     scope_leave(scope);
 }
 
+/* Likewise where the disk is left alone. */
+static void on_refused(struct note *n)
+{
+    struct disk_read *r = container_of(n, struct disk_read, note);
+    struct scope *scope = r->op.scope;
+    stored_drop(&r->disk->directory, &r->stored);
+    r->state = DISK_READ_UNANSWERED;
+    r->done(r, NULL);
+    r->state = DISK_READ_IDLE;
+    scope_leave(scope);
+}
+
 void disk_read_start(struct disk_read *r, struct disk *d, struct stored *s, uint32_t chunk,
                      struct scope *scope, void (*done)(struct disk_read *r, struct block *block))
 {
-    *r = (struct disk_read){ .disk = d, .stored = stored_hold(s), .chunk = chunk, .done = done };
+    CHECK(r->state == DISK_READ_IDLE && !r->op.armed);
+    *r = (struct disk_read){
+        .state = DISK_READ_OUT, .disk = d, .stored = stored_hold(s), .chunk = chunk, .done = done
+    };
     op_init(&r->op, scope, on_read);
     timer_init(&r->patience, on_patience_over);
-    if (locate(r)) {
+    bool refused = disk_is_silent(d);
+    if (!refused && locate(r)) {
         struct worker *w = scope->worker;
         timer_set(&w->wheel, &r->patience, worker_now_ms(w) + DISK_READ_PATIENCE_MS);
         arm(r);
         return;
     }
-    r->note.run = on_failed;
+    r->note.run = refused ? on_refused : on_not_begun;
     scope_enter(scope);
     worker_defer(scope->worker, &r->note);
 }

@@ -167,6 +167,7 @@ static void on_record(void *context, uint64_t id, const struct disk_record *r,
     struct load *l = context;
     struct disk *d = l->disk;
     struct stored *s = stored_new(&d->directory, r->hash, id, r->slice);
+    s->variant = r->variant;
     s->body_bytes = r->body_bytes;
     s->head_page = r->head_page;
     s->head_size_bytes = r->head_size_bytes;
@@ -193,7 +194,7 @@ static int roll_value(struct disk *d, const struct disk_log_oldest *at)
                  page != at->page && !v.head_bytes == !head_size;
     uint32_t size = (uint32_t)sizeof v + v.body_bytes + v.head_bytes;
     if (moved && v.head_bytes)
-        stored_set_head(&d->directory, s, at->page, size);
+        stored_set_head(&d->directory, s, at->page, size, s->variant);
     else if (moved)
         stored_move(&d->directory, s, v.chunk, page, at->page);
     int rc = moved ? disk_catalog_move(&d->catalog, v.id, v.chunk, at->page, size) : 0;

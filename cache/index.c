@@ -212,7 +212,7 @@ bool index_publish(struct index *ix, struct object *o)
     entry_obey(e, &whole);
     entry_forget_pending(e, o);
     bool valid = entry_usable(e, o) && !is_overtaken(e, o);
-    if (valid && ix->disk) disk_forget_superseded(ix->disk, &o->key);
+    if (valid && ix->disk) disk_forget_superseded(ix->disk, &o->key, o->vary, o->vary_key);
     if (valid)
         entry_insert(ix, e, o, &removed);
     else

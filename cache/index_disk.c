@@ -64,11 +64,12 @@ bool index_attach(struct index *ix, struct object *o, struct stored *place)
 }
 
 /* It must not arrive there later, either. */
-static bool forget_on_disk(struct index *ix, const struct key *key, struct object *old)
+static bool forget_on_disk(struct index *ix, const struct key *key, struct slice vary,
+                           struct slice vary_key, struct object *old)
 {
     struct stored *place = old ? payload_stored(old->payload) : NULL;
     if (!ix->disk) return false;
-    bool any = disk_forget_superseded(ix->disk, key) > 0;
+    bool any = disk_forget_superseded(ix->disk, key, vary, vary_key) > 0;
     if (old) disk_write_abort(ix->disk, old);
     if (!place || !stored_is_listed(place)) return any;
     disk_forget(ix->disk, place);
@@ -83,7 +84,7 @@ bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = entry_find(s, key);
     struct object *old = e ? find_same(e, vary, vary_key) : NULL;
-    bool any = forget_on_disk(ix, key, old);
+    bool any = forget_on_disk(ix, key, vary, vary_key, old);
     for (unsigned i = 0; old && i < e->variant_count; i++) {
         if (e->variants[i] == old) entry_take(ix, e, i, &removed, false);
     }

@@ -21,9 +21,15 @@ struct load {
     void *owner;
 };
 
+/* Now that nothing is out, what was left alone may be tried again. */
 static void on_idle(struct scope *scope)
 {
     struct load *l = container_of(scope, struct load, scope);
+    struct directory *directory = &l->index->disk->directory;
+    for (; l->next < l->count; l->next++) {
+        stored_set_flags(directory, l->found[l->next], 0, STORED_SILENT);
+        stored_drop(directory, &l->found[l->next]);
+    }
     l->ended(l->owner);
     free(l);
 }
@@ -85,12 +91,12 @@ static void go_on(struct load *l)
         end(l);
 }
 
+/* The disk does not answer. What else there is of the key is not tried until the read has ended:
+ * who waited is not to wait for each. */
 static void give_up(struct load *l)
 {
-    for (; l->next < l->count; l->next++) {
-        disk_forget(l->index->disk, l->found[l->next]);
-        stored_drop(&l->index->disk->directory, &l->found[l->next]);
-    }
+    for (unsigned i = l->next; i < l->count; i++)
+        stored_set_flags(&l->index->disk->directory, l->found[i], STORED_SILENT, 0);
     end(l);
 }
 
@@ -101,8 +107,8 @@ static void on_head(struct disk_read *read, struct block *block)
     if (block) take(l, *place, block);
     if (block) block_release(block);
     stored_drop(&l->index->disk->directory, place);
-    if (read->op.armed)
-        give_up(l); /* it was told that the disk does not answer */
+    if (read->state == DISK_READ_UNANSWERED)
+        give_up(l);
     else
         go_on(l);
 }

@@ -533,6 +533,14 @@ bool object_is_readable(const struct object *o)
     return s && stored_is_listed(s);
 }
 
+bool object_is_readable_now(const struct object *o)
+{
+    if (object_state(o) != OBJECT_COMPLETE || payload_is_resident(o->payload)) return true;
+    struct stored *s = payload_stored(o->payload);
+    return s && stored_is_listed(s) && !stored_is_silent(s) &&
+           !disk_is_silent(container_of(o->payload->directory, struct disk, directory));
+}
+
 bool object_pin(const struct object *o)
 {
     struct stored *s = payload_is_resident(o->payload) ? NULL : payload_stored(o->payload);

@@ -171,6 +171,8 @@ bool object_copy(struct object *o, uint64_t from, size_t n, char *to);
 void object_written(struct object *o, struct directory *d, struct stored *s, uint64_t end);
 /* It can be read to its end, as far as is known: on the disk or in memory. Any thread. */
 bool object_is_readable(const struct object *o);
+/* And at this moment: the disk answers, if it is needed. */
+bool object_is_readable_now(const struct object *o);
 /* What of a COMPLETE object only the disk has stays there until stored_unpin of its payload's
  * place; false where it has all in memory, or the disk has it no more. */
 bool object_pin(const struct object *o);

@@ -146,7 +146,9 @@ static void find_stored(struct inquiry *q)
     if (n == HEADS_MAX) q->more = true;
     q->count = q->next = 0;
     for (unsigned i = 0; i < n; i++) {
-        if (atomic_load(&all[i]->flags) & STORED_LOADED)
+        bool silent = stored_is_silent(all[i]), loaded = stored_is_loaded(all[i]);
+        if (silent && !loaded) q->more = true;
+        if (silent || loaded)
             stored_drop(&disk->directory, &all[i]);
         else
             q->found[q->count++] = all[i];
@@ -155,7 +157,8 @@ static void find_stored(struct inquiry *q)
 
 static void finish(struct inquiry *q)
 {
-    if (q->rows == 0) {
+    if (q->rows == 0 && q->more) fputs("{\"objects\":[", q->page.out);
+    if (q->rows == 0 && !q->more) {
         admin_page_drop(&q->page);
         admin_send_text(q->x, 404, nothing);
         return;
@@ -165,6 +168,11 @@ static void finish(struct inquiry *q)
 }
 
 static void on_head(struct disk_read *read, struct block *block);
+
+static void drop_found(struct inquiry *q)
+{
+    while (q->next < q->count) stored_drop(&q->index->disk->directory, &q->found[q->next++]);
+}
 
 /* The next head, or the end. */
 static void go_on(struct inquiry *q)
@@ -234,8 +242,19 @@ static void put_stored(struct inquiry *q, const struct stored *s, const struct r
 /* Nobody waits for an answer any more. */
 static void give_up(struct inquiry *q)
 {
-    while (q->next < q->count) stored_drop(&q->index->disk->directory, &q->found[q->next++]);
+    drop_found(q);
     admin_page_drop(&q->page);
+}
+
+/* The disk does not answer: what is known is told. The exchange lasts until the read has ended. */
+static void go_without(struct inquiry *q)
+{
+    drop_found(q);
+    q->more = true;
+    if (q->naming)
+        admin_send_text(q->x, 503, SLICE("the disk does not answer\n"));
+    else
+        finish(q);
 }
 
 static void on_head(struct disk_read *read, struct block *block)
@@ -251,6 +270,8 @@ static void on_head(struct disk_read *read, struct block *block)
     stored_drop(&q->index->disk->directory, &s);
     if (q->ended)
         give_up(q);
+    else if (read->state == DISK_READ_UNANSWERED)
+        go_without(q);
     else if (naming && !known)
         admin_send_text(q->x, 404, nothing);
     else if (naming)

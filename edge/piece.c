@@ -33,7 +33,7 @@ static void let_go(struct piece *p)
 static bool take(struct piece *p, struct object *o)
 {
     bool fills = object_state(o) != OBJECT_COMPLETE;
-    if (fills ? !object_join(o) : !object_is_readable(o)) return false;
+    if (fills ? !object_join(o) : !object_is_readable_now(o)) return false;
     p->joined = fills;
     p->object = object_hold(o);
     return true;

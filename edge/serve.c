@@ -164,7 +164,7 @@ static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reaso
 static void deliver_stored(struct serve *s, struct object *o, enum verdict verdict)
 {
     bool fills = object_state(o) != OBJECT_COMPLETE;
-    if (fills ? !object_join(o) : !object_is_readable(o)) {
+    if (fills ? !object_join(o) : !object_is_readable_now(o)) {
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
         return;
     }

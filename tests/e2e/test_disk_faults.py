@@ -4,11 +4,14 @@ counter and one line of the log say what it is; and once the disk is well, the n
 """
 
 import itertools
+import json
 import os
 import random
+import re
 import shutil
 import struct
 import subprocess
+from urllib.parse import quote
 
 import pytest
 
@@ -313,6 +316,123 @@ def test_a_bad_chunk_of_a_body_without_a_validator(origin, verge, fault):
     corrupted(verge, origin, fault, fresh(pattern(LARGE)), 40)
     breaks_off_before(verge, 40 * CHUNK_BYTES)
     assert verge.client.get("/").body == pattern(LARGE)
+
+
+# ---- reads that do not end
+
+KINDS = "abcde"
+
+
+def kinds_on_disk(origin, start, fault):
+    """A key with five variants that only the disk has."""
+    verge = start_with(start, fault)
+    origin.on("/", *[Reply(headers={"Cache-Control": "max-age=600", "Vary": "X-Kind"}, body=f"old {kind}".encode())
+                     for kind in KINDS])
+    for n, kind in enumerate(KINDS):
+        verge.client.get("/", {"X-Kind": kind})
+        wait_until_stored(verge, n + 1)
+    verge.restart()
+    origin.on("/", lambda exchange: exchange.reply(
+        Reply(headers={"Cache-Control": "max-age=600", "Vary": "X-Kind"},
+              body=f"new {exchange.request['X-Kind']}".encode())))
+    return verge
+
+
+OBJECT = "/cache/object?key=" + quote("http://test.example/", "")
+
+
+def test_heads_that_cannot_be_read_are_not_asked_for_twice(origin, start, fault):
+    """The list of a key's objects, while a read is out: it tells what there is."""
+    verge = kinds_on_disk(origin, start, fault)
+    assert len(json.loads(verge.admin(OBJECT).body)["objects"]) == len(KINDS)
+    fault.hang_reads()
+    for _ in range(2):
+        answer = verge.admin(OBJECT)
+        assert answer.status == 200 and json.loads(answer.body) == {"objects": [], "more": True}
+    named = verge.admin("/cache/object?key=" + quote(stored_name(verge), ""))
+    assert named.status == 503 and b"does not answer" in named.body
+    fault.clear()
+    eventually(lambda: len(json.loads(verge.admin(OBJECT).body)["objects"]) == len(KINDS),
+               "the disk answers")
+
+
+def stored_name(verge):
+    """The key of an object that only the disk has, as the list shows it."""
+    return json.loads(verge.admin("/cache/objects").body)["objects"][0]["key"]
+
+
+def test_a_read_that_does_not_end_costs_only_what_was_asked_for(origin, start, fault):
+    verge = kinds_on_disk(origin, start, fault)
+    fault.hang_reads()
+    answer = verge.client.get("/", {"X-Kind": "c"})
+    assert answer.body == b"new c" and not answer.hit
+    assert verge.metric("verge_disk_read_timeouts_total") == 1
+    assert verge.client.get("/", {"X-Kind": "c"}).hit  # from memory, and nobody waits again
+    fault.clear()
+    for kind in KINDS:
+        response = verge.client.get("/", {"X-Kind": kind})
+        assert response.hit and response.body == (b"new c" if kind == "c" else f"old {kind}".encode())
+    wait_until_stored(verge, 1)
+    verge.restart(kill=True)
+    assert verge.client.get("/", {"X-Kind": "c"}).body == b"new c"  # and the old one is nowhere
+    assert verge.client.get("/", {"X-Kind": "d"}).body == b"old d"
+
+
+def test_a_disk_that_answers_nothing_is_left_alone(origin, start, fault):
+    verge = start_with(start, fault)
+    paths = [f"/{n}" for n in range(6)]
+    for path in paths:
+        origin.on(path, fresh(b"old"))
+    store(verge, *paths)
+    verge.restart()
+    for path in paths:
+        origin.on(path, fresh(b"new"))
+    fault.hang_reads()
+    for n in range(3):
+        assert verge.client.get(paths[n]).body == b"new"
+    eventually(lambda: lines(verge, "left alone"), "the log says so")
+    assert verge.client.get(paths[3]).body == b"new"
+    assert verge.metric("verge_disk_read_timeouts_total") == 3  # the fourth was not tried
+    fault.clear()
+    assert len(lines(verge, "left alone")) == 1
+    assert verge.metric("verge_disk_read_errors_total") == 0
+    origin.on(paths[5], fresh(b"old"))
+
+    def is_read_again():
+        return verge.client.get(paths[4], {"Cache-Control": "only-if-cached"}).status == 200
+
+    eventually(is_read_again, "it is tried again")
+    assert verge.client.get(paths[4]).body == b"old"
+
+
+@pytest.mark.parametrize("etag", [True, False], ids=["etag", "none"])
+def test_a_body_whose_read_does_not_end_keeps_its_place(origin, start, fault, etag):
+    verge = start_with(start, fault)
+    tag = {"ETag": '"v1"'} if etag else {}
+    origin.on("/", fresh(pattern(LARGE), headers=tag))
+    store(verge, "/")
+    fault.hang_reads()
+    if etag:
+        origin.on("/", lambda exchange: exchange.reply(part_of(exchange)))
+        assert verge.client.get("/").body == pattern(LARGE)  # gone on with from the origin
+    else:
+        connection = verge.client.connect()
+        connection.request("GET", "/")
+        eventually(lambda: verge.metric("verge_disk_read_timeouts_total") > 0, "it is not waited for")
+        fault.clear()
+        with pytest.raises(Truncated):
+            connection.response()
+    fault.clear()
+    origin.on("/", Reply(500))
+    eventually(lambda: verge.client.get("/").hit, "it is there again")
+    assert verge.client.get("/").body == pattern(LARGE)
+
+
+def part_of(exchange):
+    first, last = map(int, re.fullmatch(r"bytes=([0-9]+)-([0-9]+)", exchange.request["Range"]).groups())
+    last = min(last, LARGE - 1)
+    headers = {"Cache-Control": "max-age=60", "ETag": '"v1"', "Content-Range": f"bytes {first}-{last}/{LARGE}"}
+    return Reply(206, headers, pattern(last - first + 1, first))
 
 
 # ---- too much at once

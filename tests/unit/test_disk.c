@@ -14,8 +14,10 @@
 #include <unistd.h>
 
 #include "cache/disk.h"
+#include "cache/disk_read.h"
 #include "cache/index.h"
 #include "cache/record.h"
+#include "tests/unit/broken_rule.h"
 
 #define SIZE_BYTES ((uint64_t)64 << 20)
 #define WAIT_MAX   20000 /* milliseconds: a limit, not a measure */
@@ -87,14 +89,14 @@ static char byte_at(const char *name, uint64_t at)
     return (char)(name[at % strlen(name)] + at / 7);
 }
 
-static struct object *make_object_of(struct key key, const char *name, size_t body_bytes,
-                                     uint64_t purge_seq)
+static struct object *make_variant(struct key key, struct slice vary, struct slice vary_key,
+                                   const char *name, size_t body_bytes, uint64_t purge_seq)
 {
     struct object *o = object_new(&key, &ix.budget, purge_seq, 65536);
     struct response head = { .status = 200, .length = (int64_t)body_bytes };
     struct freshness fresh = { .lifetime_ms = 60000 };
     fields_add(&head.fields, &arena, FIELD_ETAG, SLICE("\"e\""));
-    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, true);
+    object_set_head(o, &head, &fresh, vary, vary_key, true);
     for (size_t at = 0; at < body_bytes;) {
         size_t n = body_bytes - at < 100000 ? body_bytes - at : 100000;
         struct block *b = block_new(n);
@@ -105,6 +107,12 @@ static struct object *make_object_of(struct key key, const char *name, size_t bo
     }
     object_complete(o, NULL);
     return o;
+}
+
+static struct object *make_object_of(struct key key, const char *name, size_t body_bytes,
+                                     uint64_t purge_seq)
+{
+    return make_variant(key, SLICE_NONE, SLICE_NONE, name, body_bytes, purge_seq);
 }
 
 static struct object *make_object(const char *name, size_t body_bytes, uint64_t purge_seq)
@@ -240,6 +248,46 @@ static struct object *publish_slice(const struct key *whole, uint32_t n)
     struct object *o = make_object_of(key, "slice", 1000, atomic_load(&ix.purge_seq));
     assert_true(index_publish(&ix, o));
     return o;
+}
+
+static void publish_variant(const char *name, const char *value, bool written)
+{
+    struct object *o = make_variant(key_of(name), SLICE("X"), slice_str(value), name, 1000,
+                                    atomic_load(&ix.purge_seq));
+    assert_true(index_publish(&ix, o));
+    if (written) assert_true(disk_write(disk, o));
+    if (written) wait_over(o);
+    object_drop(&o);
+}
+
+/* A variant takes the place of that variant alone, also of one that only the disk has. */
+static void test_variants_on_the_disk_are_told_apart(void **state)
+{
+    (void)state;
+    struct key key = key_of("varies");
+    size_t before = atomic_load(&disk->directory.count);
+    publish_variant("varies", "a", true);
+    publish_variant("varies", "b", true);
+    evict_all();
+    publish_variant("varies", "a", false);
+    assert_int_equal(atomic_load(&disk->directory.count), before + 1);
+    restart();
+    assert_true(disk_has_unloaded(disk, &key));
+    publish_variant("varies", "c", false);
+    assert_true(disk_has_unloaded(disk, &key));
+    assert_int_equal(index_invalidate(&ix, &key), 2); /* one in memory, one on the disk */
+    assert_false(disk_has_unloaded(disk, &key));
+}
+
+/* What has no Vary would go on answering as any variant, and is answered for by all. */
+static void test_what_has_no_vary_goes_for_any_variant(void **state)
+{
+    (void)state;
+    struct key key = key_of("began to vary");
+    store("began to vary", 1000);
+    evict_all();
+    publish_variant("began to vary", "a", true);
+    assert_int_equal(index_invalidate(&ix, &key), 1);
 }
 
 /* One is on the disk by then, the other begins to be written after it. */
@@ -388,11 +436,12 @@ static void test_another_boot(void **state)
 static void test_another_format(void **state)
 {
     (void)state;
-    char path[128];
+    char path[128], format[32];
     struct stat s;
     store("of another format", 1000);
     close_store();
-    write_stamp("format ", "format 9");
+    snprintf(format, sizeof format, "format %u", DISK_FORMAT);
+    write_stamp(format, "format 9");
     open_store();
     assert_gone("of another format");
     snprintf(path, sizeof path, "%s/log.format-9", folder);
@@ -444,6 +493,34 @@ static void test_a_head_that_has_no_room(void **state)
     assert_stored("grows", 65000);
 }
 
+static void restart_a_read_that_is_out(void)
+{
+    struct disk_read read = { .state = DISK_READ_UNANSWERED };
+    disk_read_start(&read, disk, NULL, STORED_HEAD, NULL, NULL);
+}
+
+static void test_a_read_that_is_out_cannot_begin_again(void **state)
+{
+    (void)state;
+    assert_true(check_fires(restart_a_read_that_is_out, "DISK_READ_IDLE"));
+}
+
+/* Three reads in a row: then it is left alone, until one is answered. */
+static void test_a_disk_that_does_not_answer_is_silent(void **state)
+{
+    (void)state;
+    disk_read_unanswered(disk);
+    disk_read_unanswered(disk);
+    disk_read_answered(disk);
+    disk_read_unanswered(disk);
+    disk_read_unanswered(disk);
+    assert_false(disk_is_silent(disk));
+    disk_read_unanswered(disk);
+    assert_true(disk_is_silent(disk));
+    disk_read_answered(disk);
+    assert_false(disk_is_silent(disk));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -458,6 +535,10 @@ int main(void)
         cmocka_unit_test(test_the_catalog_catches_up),
         cmocka_unit_test(test_another_boot),
         cmocka_unit_test(test_another_format),
+        cmocka_unit_test(test_variants_on_the_disk_are_told_apart),
+        cmocka_unit_test(test_what_has_no_vary_goes_for_any_variant),
+        cmocka_unit_test(test_a_read_that_is_out_cannot_begin_again),
+        cmocka_unit_test(test_a_disk_that_does_not_answer_is_silent),
     };
     return cmocka_run_group_tests(tests, open_folder, close_folder);
 }

@@ -19,6 +19,7 @@ class Fault:
 
     def __init__(self, directory):
         self.folder, self.control = directory / "disk", directory / "control"
+        self.hangs = directory / "control.hangs"
         runtime = [RUNTIMES[BUILD]] if BUILD in RUNTIMES else []
         self.environment = {"LD_PRELOAD": " ".join([*runtime, str(LIBRARY)]), "FAULT_FOLDER": str(self.folder),
                             "FAULT_CONTROL": str(self.control)}
@@ -29,8 +30,14 @@ class Fault:
         draft.write_text(what)
         draft.rename(self.control)
 
+    def hang_reads(self):
+        """Until clear(): what reads begin from now on do not end, then they fail."""
+        self.set("HANG_READS")
+        eventually(self.hangs.exists, "reads hang")
+
     def clear(self):
         self.set("")
+        eventually(lambda: not self.hangs.exists(), "no read hangs")
 
 
 def answer(exchange):
