@@ -302,8 +302,8 @@ unsigned index_invalidate(struct index *ix, const struct key *key)
         s->forgotten_purge = seq;
     }
     pthread_mutex_unlock(&s->lock);
-    metric_add(METRIC_CACHE_INVALIDATIONS, removed.n);
-    n = n > removed.n ? n : removed.n;
+    n += removed.n;
+    metric_add(METRIC_CACHE_INVALIDATIONS, n);
     index_drop_removed(ix, &removed);
     return n;
 }

@@ -103,9 +103,8 @@ static void remove_key(struct inquiry *q)
     struct disk *disk = q->index->disk;
     struct key key = q->key;
     key_whole(&key, &q->key);
-    unsigned in_memory = each_variant(q, &q->key, count) + each_slice(q, count);
-    q->removed = index_invalidate(q->index, &q->key);
-    if (in_memory > q->removed) q->removed = in_memory;
+    q->removed = each_slice(q, count); /* these have keys of their own */
+    q->removed += index_invalidate(q->index, &q->key);
     q->settling.note.run = on_settled;
     if (q->removed == 0)
         admin_send_text(q->x, 404, nothing);

@@ -8,7 +8,8 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import CLOSE, DEADLINE_S, MEGABYTE, Reply, disk, eventually, fresh, in_parallel, pattern, store
+from harness import (CLOSE, DEADLINE_S, MEGABYTE, Reply, disk, eventually, fresh, in_parallel, pattern, store,
+                     wait_until_stored)
 from harness.verge import CONFIG, PROGRAM
 
 
@@ -281,6 +282,16 @@ def test_what_is_removed_stays_away(origin, stored, from_disk):
     assert_not_found(stored, "get", url("/one"))
     assert not stored.client.get("/one").hit
     assert stored.client.get("/two").hit
+
+
+def test_what_only_the_disk_has_counts_as_removed(origin, stored):
+    origin.on("/", fresh(headers={"Vary": "X-Kind"}))
+    for n, kind in enumerate("ab"):
+        stored.client.get("/", {"X-Kind": kind})
+        wait_until_stored(stored, n + 1)
+    stored.restart()
+    assert remove(stored, url("/"))["removed"] == 2
+    assert stored.metric("verge_cache_invalidations_total") == 2
 
 
 def test_what_only_the_disk_has_is_removed_by_its_hash(origin, stored):
