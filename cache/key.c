@@ -118,6 +118,14 @@ struct slice key_authority(struct slice scheme, struct slice authority)
     return port.n <= 1 || slice_eq(port, usual) ? host : authority;
 }
 
+struct slice key_authority_text(struct slice scheme, struct slice authority, struct arena *a)
+{
+    authority = key_authority(scheme, authority);
+    char *text = arena_alloc(a, authority.n + 1);
+    for (size_t i = 0; i < authority.n; i++) text[i] = ascii_lower(authority.p[i]);
+    return slice_of(text, authority.n);
+}
+
 /* One query parameter. Parameters of one query are sorted by name; equal names keep their order,
  * which the addresses of the names tell. */
 struct param {

@@ -56,6 +56,8 @@ void key_whole(const struct key *key, struct key *out);
 struct slice key_whole_text(const struct key *key);
 /* Without the scheme's own port, or an empty one. */
 struct slice key_authority(struct slice scheme, struct slice authority);
+/* The same as it stands in the key, in lower case: for what is sent. In the arena. */
+struct slice key_authority_text(struct slice scheme, struct slice authority, struct arena *a);
 /* SipHash-1-3 of any bytes with the process seed. */
 uint64_t key_hash(struct slice s);
 /* The same with another seed: for hashes that outlive the process. */

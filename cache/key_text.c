@@ -139,14 +139,6 @@ static void add_part(struct writer *w, struct slice s)
         add(w, arena_printf(w->arena, "%zu:%.*s", s.n, SLICE_ARGS(s)));
 }
 
-static struct slice lower_case(struct slice s, struct arena *a)
-{
-    if (!s.p) return s;
-    char *text = arena_alloc(a, s.n);
-    for (size_t i = 0; i < s.n; i++) text[i] = ascii_lower(s.p[i]);
-    return slice_of(text, s.n);
-}
-
 static struct slice take_word(struct slice *rest)
 {
     struct slice word = slice_of(rest->p, slice_find(*rest, ' '));
@@ -174,7 +166,7 @@ static bool add_url(struct writer *w, struct slice url)
     }
     if (!target_key(rest, w->arena, &rest)) return false;
     add_part(w, scheme);
-    add_part(w, lower_case(key_authority(scheme, authority), w->arena));
+    add_part(w, authority.p ? key_authority_text(scheme, authority, w->arena) : authority);
     add_part(w, target_path(rest));
     add_part(w, target_query(rest));
     return true;

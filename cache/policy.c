@@ -411,17 +411,19 @@ bool policy_only_if_cached(const struct request *req)
            (asked.flags & CC_ONLY_IF_CACHED);
 }
 
-static void remove_named(struct fields *f, struct slice names)
+struct slice policy_unshared_names(const struct cache_policy *p, const struct response *res,
+                                   struct arena *a)
 {
-    struct slice name;
-    while (value_next(&names, &name)) fields_remove_named(f, name);
+    struct directives d = read_directives(p, res);
+    struct slice lists[] = { d.cc.no_cache_fields, SLICE(", "), d.cc.private_fields };
+    return lists[0].n || lists[2].n ? arena_concat(a, lists, 3) : SLICE_NONE;
 }
 
 void policy_prepare_stored(const struct cache_policy *p, struct response *res)
 {
     struct directives d = read_directives(p, res);
-    remove_named(&res->fields, d.cc.no_cache_fields);
-    remove_named(&res->fields, d.cc.private_fields);
+    fields_remove_listed(&res->fields, d.cc.no_cache_fields);
+    fields_remove_listed(&res->fields, d.cc.private_fields);
     if (p->store_set_cookie) fields_remove(&res->fields, FIELD_SET_COOKIE);
     if (p->surrogate_control) fields_remove(&res->fields, FIELD_SURROGATE_CONTROL);
     fields_remove(&res->fields, FIELD_AGE);

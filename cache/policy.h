@@ -106,6 +106,11 @@ bool policy_only_if_cached(const struct request *req);
  * CDN-Cache-Control stays, for it speaks to the next CDN cache as well (RFC 9213 section 3.1). */
 void policy_prepare_stored(const struct cache_policy *p, struct response *res);
 
+/* The names that no-cache="..." and private="..." have, as a list in the arena: to be asked before
+ * policy_prepare_stored, and taken out of the trailers, too. */
+struct slice policy_unshared_names(const struct cache_policy *p, const struct response *res,
+                                   struct arena *a);
+
 /* Section 3.2: the fields of *update (a 304, or a HEAD's 200) replace those of *stored, except what
  * describes the stored bytes: framing, Content-Encoding, Content-Range, and an ETag that *stored
  * has. The list is built in the arena, both inputs stay; what may not be stored of the result is

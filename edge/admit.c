@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "edge/base/error.h"
+#include "edge/claims.h"
 #include "edge/forward.h"
 #include "edge/io/tls.h"
 #include "edge/listener.h"
@@ -18,11 +19,8 @@ static bool settle_scheme(const struct config *c, struct exchange *x)
     struct request *r = &x->request;
     if (!config_is_trusted(c, x->peer->address))
         return slice_eq(r->scheme, SLICE("https")) == x->peer->secure;
-    struct slice told = fields_value(&r->fields, FIELD_X_FORWARDED_PROTO);
-    if (slice_eq_nocase(told, SLICE("https")))
-        r->scheme = SLICE("https");
-    else if (slice_eq_nocase(told, SLICE("http")))
-        r->scheme = SLICE("http");
+    struct slice told = claims_scheme(c, r, &x->arena);
+    if (told.n) r->scheme = told;
     return true;
 }
 
@@ -80,17 +78,24 @@ static int settle_early(const struct config_site *site, struct exchange *x)
 
 /* RFC 9440 section 2.4: nobody but this node, or a proxy it trusts, says whose certificate it saw.
  */
-static void settle_client_cert(const struct config *c, const struct config_site *site,
-                               struct exchange *x)
+static void settle_client_cert(const struct config_site *site, struct exchange *x)
 {
     struct fields *fields = &x->request.fields;
-    if (site->client_cert_header || !config_is_trusted(c, x->peer->address)) {
-        fields_remove(fields, FIELD_CLIENT_CERT);
-        fields_remove(fields, FIELD_CLIENT_CERT_CHAIN);
-    }
-    if (!site->client_cert_header || !x->peer->tls) return;
+    if (!site->client_cert_header) return;
+    fields_remove(fields, FIELD_CLIENT_CERT);
+    fields_remove(fields, FIELD_CLIENT_CERT_CHAIN);
+    if (!x->peer->tls) return;
     struct slice der = tls_client_certificate(x->peer->tls);
     if (der.n) fields_add(fields, &x->arena, FIELD_CLIENT_CERT, structured_bytes(der, &x->arena));
+}
+
+static void settle_claims(const struct config *c, const struct config_site *site,
+                          const struct config_route *route, struct exchange *x)
+{
+    bool trusted = config_is_trusted(c, x->peer->address);
+    claims_drop(route, trusted, &x->request.fields);
+    if (trusted) claims_settle_host(c, site, x);
+    settle_client_cert(site, x);
 }
 
 /* Certificate authorities ask without TLS (RFC 8555 section 8.3). */
@@ -148,8 +153,9 @@ static int find_route(const struct config *c, struct exchange *x, struct admitte
     if (is_misdirected(site, x->peer->tls)) return -E_MISDIRECTED;
     int rc = settle_early(site, x);
     if (rc < 0) return rc;
-    settle_client_cert(c, site, x);
-    return choose_route(site, r, key, match, out);
+    rc = choose_route(site, r, key, match, out);
+    if (rc == 0) settle_claims(c, site, out->route, x);
+    return rc;
 }
 
 int admit_request(const struct config *c, struct exchange *x, struct admitted *out)

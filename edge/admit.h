@@ -18,7 +18,8 @@ struct admitted {
  * -E_BAD_PATH, -E_NO_SITE, -E_BAD_HOST, -E_MISDIRECTED, -E_TOO_EARLY, -E_NO_ROUTE,
  * -E_TRACE, -E_BODY_TOO_LARGE, the last two with a route. Gives the target's path the form of
  * path_key. Settles what the request says of its connection: its scheme, which a client decides by
- * the connection, and a trusted proxy tells; Early-Data; Client-Cert. */
+ * the connection, and a trusted proxy tells; Early-Data; Client-Cert; and with a route all that
+ * only trusted proxies may say (claims.h). */
 int admit_request(const struct config *c, struct exchange *x, struct admitted *out);
 
 #endif

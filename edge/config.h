@@ -73,6 +73,10 @@ struct config_route {
     struct key_policy key;
     const struct header_rule *request_headers, *response_headers; /* parent's first */
     size_t request_header_count, response_header_count;
+    const struct slice *passed_claims; /* names, or with '*' at the end their beginning, that also
+                                          untrusted clients may send */
+    size_t passed_claim_count;
+    bool underscores;        /* fields of requests may have '_' in their names */
     bool trace_passes;       /* TRACE goes to the origin; otherwise it is refused */
     int64_t body_size_bytes; /* largest request body */
     bool cache_status_key;   /* Cache-Status tells the key */

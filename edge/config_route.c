@@ -1,4 +1,5 @@
 /* What a route says, and a site for its routes. target is the struct config_route being built. */
+#include "edge/claims.h"
 #include "edge/config_builder.h"
 #include "protocols/http/value.h"
 
@@ -100,13 +101,24 @@ static void push_name(struct config_builder *b, const struct conf_word *w, name_
     *names = all;
 }
 
+static bool ends_in_star(struct slice name)
+{
+    return name.n && name.p[name.n - 1] == '*';
+}
+
+/* A star only as the last byte: names that begin so. */
+static bool is_name_pattern(struct slice name)
+{
+    return value_is_token(name) && slice_find(name, '*') >= name.n - 1;
+}
+
 void config_apply_key_header(struct config_builder *b, const struct config_directive *d,
                              const struct conf_item *item, void *target)
 {
     (void)d;
     struct key_policy *key = &((struct config_route *)target)->key;
     for (size_t i = 0; i < item->arg_count; i++)
-        push_name(b, &item->args[i], value_is_token, "header field", &key->headers,
+        push_name(b, &item->args[i], is_name_pattern, "header field", &key->headers,
                   &key->header_count);
 }
 
@@ -116,7 +128,7 @@ void config_apply_key_cookie(struct config_builder *b, const struct config_direc
     (void)d;
     struct key_policy *key = &((struct config_route *)target)->key;
     for (size_t i = 0; i < item->arg_count; i++)
-        push_name(b, &item->args[i], value_is_token, "cookie", &key->cookies, &key->cookie_count);
+        push_name(b, &item->args[i], is_name_pattern, "cookie", &key->cookies, &key->cookie_count);
 }
 
 /* '*' only as the last byte, and nothing that separates parameters. */
@@ -124,6 +136,11 @@ static bool is_parameter(struct slice name)
 {
     if (name.n == 0 || slice_find(name, '*') < name.n - 1) return false;
     return slice_find(name, '&') == name.n && slice_find(name, '=') == name.n;
+}
+
+static bool is_claim_pattern(struct slice name)
+{
+    return is_name_pattern(name) && (ends_in_star(name) || claims_may_be_passed(name));
 }
 
 /* In the order of their enums. */
@@ -164,13 +181,52 @@ void config_apply_key_query(struct config_builder *b, const struct config_direct
                   &key->param_count);
 }
 
+/* drop, which is where all begins, or else pass; false where it is neither, or has the wrong
+ * company. */
+static bool read_passing(struct config_builder *b, const struct config_directive *d,
+                         const struct conf_item *item, bool *pass)
+{
+    static const char *const words[] = { "drop", "pass", NULL };
+    const struct conf_word *w = &item->args[0];
+    int which = word_index(w->text, words);
+    *pass = which == 1;
+    if (which < 0)
+        conf_fail(&b->report, w->at, config_word_hint(b, w->text, words, d->syntax),
+                  "\"%.*s\" is not drop or pass", CONF_SHOWN(w->text));
+    return which >= 0;
+}
+
+void config_apply_untrusted_fields(struct config_builder *b, const struct config_directive *d,
+                                   const struct conf_item *item, void *target)
+{
+    struct config_route *route = target;
+    bool pass;
+    if (!read_passing(b, d, item, &pass)) return;
+    if (pass != (item->arg_count > 1)) {
+        conf_fail(&b->report, item->args[0].at, d->syntax, "\"%.*s\" takes %s",
+                  CONF_SHOWN(item->args[0].text), pass ? "at least one name" : "no names");
+        return;
+    }
+    route->passed_claims = NULL;
+    route->passed_claim_count = 0;
+    for (size_t i = 1; i < item->arg_count; i++)
+        push_name(b, &item->args[i], is_claim_pattern, "field that untrusted clients may not send",
+                  &route->passed_claims, &route->passed_claim_count);
+}
+
+void config_apply_underscores_in_fields(struct config_builder *b, const struct config_directive *d,
+                                        const struct conf_item *item, void *target)
+{
+    read_passing(b, d, item, &((struct config_route *)target)->underscores);
+}
+
 /* Framing and the connection are ours: a rule on them would let one message become two. */
 static bool check_field_name(struct config_builder *b, const struct conf_word *w)
 {
     enum field_id id = field_lookup(w->text);
     bool ours = field_flags(id) & (FIELD_HOP | FIELD_FRAMING);
     const char *hint = id == FIELD_HOST ? "see \"host\" of the origin block" : NULL;
-    if (!value_is_token(w->text))
+    if (!is_name_pattern(w->text))
         conf_fail(&b->report, w->at, NULL, "\"%.*s\" is not the name of a header field",
                   CONF_SHOWN(w->text));
     else if (ours)
@@ -180,6 +236,17 @@ static bool check_field_name(struct config_builder *b, const struct conf_word *w
     else
         return true;
     return false;
+}
+
+/* Some names can be taken away by how they begin; none can be written so. */
+static bool check_star(struct config_builder *b, const struct conf_word *w,
+                       enum header_action action)
+{
+    bool sound = !ends_in_star(w->text) || (action == HEADER_REMOVE && w->text.n > 1);
+    if (!sound)
+        conf_fail(&b->report, w->at, "remove NAME* takes away all that begin so",
+                  "\"%.*s\" is not one name", CONF_SHOWN(w->text));
+    return sound;
 }
 
 static bool check_field_value(struct config_builder *b, const struct conf_word *w)
@@ -210,7 +277,8 @@ static void push_header(struct config_builder *b, const struct config_directive 
                   wants_value ? "a name and a value" : "a name only");
         return;
     }
-    if (!check_field_name(b, name) || (wants_value && !check_field_value(b, value))) return;
+    if (!check_field_name(b, name) || !check_star(b, name, rule.action)) return;
+    if (wants_value && !check_field_value(b, value)) return;
     if (wants_value) rule.value = value->text;
     struct header_rule *all = config_room(b, *rules, *count, sizeof rule);
     all[(*count)++] = rule;

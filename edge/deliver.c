@@ -6,6 +6,7 @@
 #include "edge/mended.h"
 #include "edge/multipart.h"
 #include "edge/sliced.h"
+#include "edge/trailers.h"
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
 #include "protocols/http/range.h"
@@ -197,6 +198,12 @@ static enum precondition evaluate(const struct exchange *x, const struct deliver
     return d->evaluate ? precondition_evaluate(&x->request, &d->object->head) : PRECONDITION_PASS;
 }
 
+static void judge_trailers(const void *by, struct fields *trailers)
+{
+    const struct config_route *route = by;
+    header_rules_prune(route->response_headers, route->response_header_count, trailers);
+}
+
 void deliver(struct exchange *x, struct delivery *d)
 {
     struct object *o = d->object;
@@ -211,6 +218,8 @@ void deliver(struct exchange *x, struct delivery *d)
     case PRECONDITION_FAILED: make_own(x, &r, 412, &x->arena); break;
     case PRECONDITION_PASS: body = whole_or_ranges(x, d, &r); break;
     }
+    if (body && d->judges_trailers)
+        body = trailers_judged(body, judge_trailers, d->route, &x->arena);
     for (uint32_t i = 0; d->unstored && i < d->unstored->n; i++) {
         const struct field *f = &d->unstored->v[i];
         fields_add_named(&r.fields, &x->arena, f->name, f->value);

@@ -20,8 +20,9 @@ struct delivery {
                                         all of it */
     const struct piece_source *slices; /* of's others; or, of is NULL, what may stand in for the
                                           object where the disk fails. NULL: nothing */
-    bool cached;   /* Age is generated: it comes from the cache, or went into it */
-    bool evaluate; /* conditions and ranges are the node's to answer: the origin saw none */
+    bool cached;          /* Age is generated: it comes from the cache, or went into it */
+    bool judges_trailers; /* by response_header: the route stays until the exchange ends */
+    bool evaluate;        /* conditions and ranges are the node's to answer: the origin saw none */
 };
 
 /* Calls x->ops->respond. */

@@ -3,10 +3,10 @@
  * seen. */
 #include "edge/forward.h"
 
-#include <arpa/inet.h>
 #include <string.h>
 
 #include "cache/key.h"
+#include "edge/claims.h"
 #include "protocols/http/accept.h"
 #include "protocols/http/value.h"
 
@@ -14,7 +14,6 @@
 enum fate {
     PASS,
     DROP,         /* Expect: met or refused here */
-    CLAIM,        /* who is said to have asked: only a trusted proxy knows */
     PRECONDITION, /* evaluated by the cache */
     PARTIAL,      /* cut out of the whole by the cache */
 };
@@ -38,7 +37,7 @@ static const struct {
     [FIELD_ACCEPT_ENCODING] = { PASS, CODINGS },
     [FIELD_CDN_LOOP] = { PASS, LOOP },
     [FIELD_EXPECT] = { DROP, NOWHERE },
-    [FIELD_FORWARDED] = { CLAIM, FORWARDED },
+    [FIELD_FORWARDED] = { PASS, FORWARDED },
     [FIELD_IF_MATCH] = { PRECONDITION, NOWHERE },
     [FIELD_IF_MODIFIED_SINCE] = { PRECONDITION, NOWHERE },
     [FIELD_IF_NONE_MATCH] = { PRECONDITION, NOWHERE },
@@ -46,10 +45,9 @@ static const struct {
     [FIELD_IF_UNMODIFIED_SINCE] = { PRECONDITION, NOWHERE },
     [FIELD_RANGE] = { PARTIAL, NOWHERE },
     [FIELD_VIA] = { PASS, VIA },
-    [FIELD_X_FORWARDED_FOR] = { CLAIM, ADDRESSES },
-    [FIELD_X_FORWARDED_HOST] = { CLAIM, HOST },
-    [FIELD_X_FORWARDED_PROTO] = { CLAIM, PROTO },
-    [FIELD_X_REAL_IP] = { CLAIM, NOWHERE },
+    [FIELD_X_FORWARDED_FOR] = { PASS, ADDRESSES },
+    [FIELD_X_FORWARDED_HOST] = { PASS, HOST },
+    [FIELD_X_FORWARDED_PROTO] = { PASS, PROTO },
 };
 
 struct build {
@@ -59,7 +57,6 @@ struct build {
     struct fields *out;
     struct arena *arena;
     struct slice peer;
-    bool trusted;
     struct {
         uint32_t lines; /* received, and to be passed on */
         uint32_t at;    /* of the first, in out */
@@ -73,19 +70,10 @@ static bool passes(const struct build *b, enum fate fate)
     switch (fate) {
     case PASS: return true;
     case DROP: return false;
-    case CLAIM: return b->trusted;
     case PRECONDITION: return !b->f->shared;
     case PARTIAL: return !b->f->shared || b->f->keep_range;
     }
     return true;
-}
-
-/* X-Forwarded-Port, -Prefix and so on: no key has them, and origins build links of them. */
-static bool is_claim(const struct build *b, const struct field *f)
-{
-    struct slice prefix = SLICE("X-Forwarded-");
-    return !b->trusted && f->id == FIELD_OTHER && f->name.n > prefix.n &&
-           slice_eq_nocase(slice_of(f->name.p, prefix.n), prefix);
 }
 
 /* The list gets room for every line that may come, so that it does not move. */
@@ -96,7 +84,7 @@ static void copy_fields(struct build *b)
     *b->out = (struct fields){ arena_alloc(b->arena, cap * sizeof *b->out->v), 0, cap };
     for (uint32_t i = 0; i < from->n; i++) {
         enum field_id id = from->v[i].id;
-        if (!passes(b, treatments[id].fate) || is_claim(b, &from->v[i])) continue;
+        if (!passes(b, treatments[id].fate)) continue;
         enum place place = treatments[id].place;
         if (place && b->places[place].lines++) continue;
         b->places[place].at = b->out->n;
@@ -228,15 +216,13 @@ void forward_request(const struct forward *f, const struct request *from, struct
 {
     *out = *from;
     out->target = f->target;
-    struct slice authority =
-        f->shared ? key_authority(from->scheme, from->authority) : from->authority;
+    struct slice authority = key_authority_text(from->scheme, from->authority, a);
     out->authority = authority;
     if (f->route->origin->host.n) out->authority = f->route->origin->host;
     struct build b = {
         .f = f, .from = from, .authority = authority, .out = &out->fields, .arena = a
     };
     b.peer = peer_text(f->peer, a);
-    b.trusted = config_is_trusted(f->config, f->peer->address);
     copy_fields(&b);
     put_lines(&b);
     count_forward(&b);
@@ -248,107 +234,14 @@ void header_rules_apply(const struct header_rule *rules, size_t count, struct fi
 {
     for (size_t i = 0; i < count; i++) {
         const struct header_rule *rule = &rules[i];
-        if (rule->action != HEADER_ADD) fields_remove_named(f, rule->name);
+        if (rule->action != HEADER_ADD) fields_remove_matching(f, rule->name);
         if (rule->action != HEADER_REMOVE) fields_add_named(f, a, rule->name, rule->value);
     }
 }
 
-/* ---- who asked ---- */
-
-static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-
-static struct slice address_text(const uint8_t address[16], struct arena *a)
+void header_rules_prune(const struct header_rule *rules, size_t count, struct fields *f)
 {
-    bool v4 = memcmp(address, mapped, sizeof mapped) == 0;
-    char *text = arena_alloc(a, INET6_ADDRSTRLEN);
-    inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? address + sizeof mapped : address, text,
-              INET6_ADDRSTRLEN);
-    return slice_str(text);
-}
-
-struct slice peer_text(const struct peer *peer, struct arena *a)
-{
-    return address_text(peer->address, a);
-}
-
-static bool parse_address(struct slice s, uint8_t out[16])
-{
-    char text[INET6_ADDRSTRLEN];
-    if (s.n == 0 || s.n >= sizeof text) return false;
-    memcpy(text, s.p, s.n);
-    text[s.n] = 0;
-    memcpy(out, mapped, sizeof mapped);
-    return inet_pton(AF_INET, text, out + sizeof mapped) == 1 ||
-           inet_pton(AF_INET6, text, out) == 1;
-}
-
-/* Also in brackets and with a port. IPv6 without brackets is no authority, and is taken as it is.
- */
-static bool parse_node(struct slice s, uint8_t out[16])
-{
-    if (authority_is_valid(s)) {
-        s = authority_host(s);
-        if (s.p[0] == '[') s = slice_of(s.p + 1, s.n - 2);
+    for (size_t i = 0; i < count; i++) {
+        if (rules[i].action != HEADER_ADD) fields_remove_matching(f, rules[i].name);
     }
-    return parse_address(s, out);
-}
-
-/* The addresses a request is said to have come from, seen from the left. The client's is the
- * rightmost that is not a trusted proxy's, but right of all that is no address: whoever could write
- * that could write anything before it, too. */
-struct chain {
-    const struct config *config;
-    bool known;
-    uint8_t client[16];
-};
-
-static void chain_add(struct chain *chain, struct slice node)
-{
-    uint8_t address[16];
-    bool valid = parse_node(node, address);
-    if (valid && chain->known && config_is_trusted(chain->config, address)) return;
-    if (valid) memcpy(chain->client, address, sizeof address);
-    chain->known = valid;
-}
-
-/* There are no quoted strings in X-Forwarded-For, so a quotation mark in it must not hide a comma.
- */
-static void chain_add_addresses(struct chain *chain, struct slice list)
-{
-    while (list.n) {
-        struct slice member = slice_of(list.p, slice_find(list, ','));
-        list = slice_skip(list, member.n < list.n ? member.n + 1 : member.n);
-        member = slice_trim(member);
-        if (member.n) chain_add(chain, member);
-    }
-}
-
-/* The node in for= of an element of Forwarded; empty where there is none, or the element is
- * malformed. */
-static struct slice element_for(struct slice element)
-{
-    struct slice parameter, name, value, node = SLICE_NONE;
-    while (value_next_split(&element, ';', &parameter)) {
-        if (!value_parse_parameter(parameter, &name, &value)) return SLICE_NONE;
-        if (slice_eq_nocase(name, SLICE("for"))) node = value;
-    }
-    return node;
-}
-
-static void chain_add_forwarded(struct chain *chain, struct slice list)
-{
-    struct slice element;
-    while (value_next(&list, &element)) chain_add(chain, element_for(element));
-}
-
-struct slice forward_client(const struct config *c, const struct peer *peer,
-                            const struct request *req, struct arena *a)
-{
-    struct chain chain = { .config = c };
-    if (!config_is_trusted(c, peer->address)) return peer_text(peer, a);
-    if (fields_has(&req->fields, FIELD_X_FORWARDED_FOR))
-        chain_add_addresses(&chain, fields_joined(&req->fields, FIELD_X_FORWARDED_FOR, a));
-    else
-        chain_add_forwarded(&chain, fields_joined(&req->fields, FIELD_FORWARDED, a));
-    return chain.known ? address_text(chain.client, a) : peer_text(peer, a);
 }

@@ -1,11 +1,11 @@
-/* forward: the request as an origin gets it, a pure function of the client's request, and what a
- * client's address is taken to be.
+/* forward: the request as an origin gets it, a pure function of the client's request.
  *
  * Pure functions, any thread, but for forward_init. Fields keep their order and case; hop-by-hop
  * fields have gone already, and Expect goes, which is met or refused here. Extended, each to one
- * line: Via (RFC 9110 section 7.6.3) and CDN-Loop (RFC 8586). X-Forwarded-For, X-Forwarded-Proto,
- * X-Forwarded-Host, Forwarded (RFC 7239) and X-Real-IP count only from a trusted proxy: its lists
- * are extended and its other values kept, anybody else's replaced (X-Real-IP: removed). */
+ * line: Via (RFC 9110 section 7.6.3) and CDN-Loop (RFC 8586). X-Forwarded-For and Forwarded (RFC
+ * 7239) are extended, X-Forwarded-Host is added where there is none, X-Forwarded-Proto is the
+ * request's scheme: what came of those has been judged by claims.h. The host is sent as the key has
+ * it. */
 #ifndef VERGE_EDGE_FORWARD_H
 #define VERGE_EDGE_FORWARD_H
 
@@ -34,16 +34,11 @@ bool forward_is_loop(const struct request *req);
 void forward_request(const struct forward *f, const struct request *from, struct arena *a,
                      struct request *out);
 
-/* The client's address as text, without port: the peer's, or where that is a trusted proxy, the
- * last one in X-Forwarded-For (in its absence, the last for= in Forwarded) that is not; where all
- * are, the first. What stands before something that is no address does not count. In the arena. */
-struct slice forward_client(const struct config *c, const struct peer *peer,
-                            const struct request *req, struct arena *a);
-/* A peer's address without port, IPv4 where it is a mapped one. */
-struct slice peer_text(const struct peer *peer, struct arena *a);
-
-/* Applies a route's rules to a list of fields (response_header). */
+/* Applies rules to the fields of a head. */
 void header_rules_apply(const struct header_rule *rules, size_t count, struct fields *f,
                         struct arena *a);
+/* The same behind the body and in what comes before the response: what a rule sets or removes, only
+ * the head has. */
+void header_rules_prune(const struct header_rule *rules, size_t count, struct fields *f);
 
 #endif

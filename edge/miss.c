@@ -222,7 +222,11 @@ static void on_interim(struct fetch *f, const struct response *r)
     struct miss *m = container_of(f, struct miss, fetch);
     if (!m->watch) return;
     struct exchange *x = m->watch->exchange;
-    x->ops->interim(x, r);
+    struct response told = *r;
+    told.fields.v = arena_alloc(&m->arena, (r->fields.n + 1) * sizeof *told.fields.v);
+    if (r->fields.n) memcpy(told.fields.v, r->fields.v, r->fields.n * sizeof *told.fields.v);
+    header_rules_prune(m->route->response_headers, m->route->response_header_count, &told.fields);
+    x->ops->interim(x, &told);
 }
 
 static void on_failed(struct fetch *f, int error)

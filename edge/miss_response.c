@@ -4,6 +4,7 @@
 #include "cache/slices.h"
 #include "edge/base/metrics.h"
 #include "edge/piece.h"
+#include "edge/trailers.h"
 #include "protocols/http/date.h"
 #include "protocols/http/etag.h"
 
@@ -188,6 +189,7 @@ static void judge_storing(struct miss *m)
     j->admitted = j->stored && admit_to_disk(m);
     if (is_too_large_for_memory(m) && !j->admitted) j->stored = false;
     j->kept = j->stored || is_shared_error(m, r, j->reason);
+    if (j->kept) j->unshared = policy_unshared_names(&m->route->cache, r, &m->arena);
     if (j->stored)
         prepare_stored(m, r);
     else if (m->route->cache.surrogate_control)
@@ -212,11 +214,19 @@ static void hand_over(struct miss *m)
     object_drop(&m->asked);
 }
 
+static void judge_trailers(const void *by, struct fields *trailers)
+{
+    const struct miss *m = by;
+    fields_remove_listed(trailers, m->judged.unshared);
+}
+
 static void show_response(struct miss *m)
 {
     struct judged *j = &m->judged;
     struct body *body = j->body;
     j->body = NULL;
+    if (j->unshared.n && j->response.length == LENGTH_UNKNOWN)
+        body = trailers_judged(body, judge_trailers, m, &m->arena);
     if (!j->stored) release(m);
     publish(m);
     hand_over(m);

@@ -14,6 +14,7 @@ struct judged {
     struct body *body; /* NULL: it is the fill's, or closed */
     struct freshness freshness;
     struct slice vary, vary_key;
+    struct slice unshared; /* names of fields that nobody but who asked may see */
     enum store_reason reason;
     bool stored, kept, admitted;
 };

@@ -4,14 +4,17 @@
 #include "cache/key_text.h"
 #include "cache/load.h"
 #include "edge/admit.h"
+#include "edge/claims.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
 #include "edge/deliver.h"
+#include "edge/forward.h"
 #include "edge/mended.h"
 #include "edge/miss.h"
 #include "edge/node.h"
 #include "edge/ranged.h"
 #include "edge/tally.h"
+#include "edge/trailers.h"
 #include "edge/upload.h"
 
 /* Of one request: as a joiner it may be left with nothing, or with another variant. */
@@ -61,6 +64,12 @@ static int64_t wall_ms(const struct serve *s)
     return s->edge->worker.wall_ms;
 }
 
+static void hold_config(struct serve *s)
+{
+    if (!s->held) config_hold(s->config);
+    s->held = true;
+}
+
 /* ---- answers of the node's own ---- */
 
 static void log_failure(const struct serve *s, int error)
@@ -107,6 +116,7 @@ static void answer_options(struct serve *s)
 {
     struct response r = { .status = 204, .length = LENGTH_NONE };
     s->verdict = VERDICT_LOCAL;
+    answer_date(&r, wall_ms(s) / 1000, &s->x->arena);
     tell_methods(s, &r);
     s->x->ops->respond(s->x, &r, NULL);
 }
@@ -152,7 +162,9 @@ static void deliver_object(struct serve *s, struct object *o, bool cached)
                           .unstored = &s->watch.unstored,
                           .of = is_slice ? &s->ranged->of : NULL,
                           .slices = is_slice ? &s->ranged->from : mending_source(s, o),
-                          .evaluate = !s->opaque };
+                          .evaluate = !s->opaque,
+                          .judges_trailers = s->x->te_trailers && s->route->response_header_count };
+    if (d.judges_trailers) hold_config(s);
     if (s->route->cache_status_key) d.status.key = key_readable(s->key.text, &s->x->arena);
     deliver(s->x, &d);
 }
@@ -186,12 +198,6 @@ static void on_head(struct wait *w)
     use_object(s);
 }
 
-static void hold_config(struct serve *s)
-{
-    if (!s->held) config_hold(s->config);
-    s->held = true;
-}
-
 static void wait_for(struct serve *s, struct object *o)
 {
     if (!object_join(o)) {
@@ -216,10 +222,20 @@ static void let_go(struct serve *s)
 
 /* ---- going to the origin ---- */
 
+static void judge_request_trailers(const void *by, struct fields *trailers)
+{
+    const struct serve *s = by;
+    claims_drop(s->route, config_is_trusted(s->config, s->x->peer->address), trailers);
+    header_rules_prune(s->route->request_headers, s->route->request_header_count, trailers);
+}
+
 static struct body *request_body(struct serve *s)
 {
     struct body *body = s->x->request_body;
-    return body ? upload_limit(body, (uint64_t)s->body_size_bytes, &s->x->arena) : NULL;
+    struct arena *a = &s->x->arena;
+    if (!body) return NULL;
+    body = upload_limit(body, (uint64_t)s->body_size_bytes, a);
+    return trailers_judged(body, judge_request_trailers, s, a);
 }
 
 static struct miss_order order_of(struct serve *s, enum miss_kind kind, struct object *object)

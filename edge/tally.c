@@ -1,7 +1,7 @@
 #include "edge/tally.h"
 
 #include "edge/base/metrics.h"
-#include "edge/forward.h"
+#include "edge/claims.h"
 #include "edge/node.h"
 
 static unsigned metric_protocol(enum http_version version)
@@ -34,7 +34,7 @@ void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct 
     if (!e->access_log.sink) return;
     struct access_record record = {
         .exchange = x,
-        .client = forward_client(e->config, x->peer, &x->request, &x->arena),
+        .client = claims_client(e->config, x->peer, &x->request, &x->arena),
         .verdict = verdict_name(verdict),
         .upstream = upstream,
     };

@@ -206,6 +206,7 @@ int h1_parse_trailers(struct slice buf, const struct h1_limits *limits, struct a
     h1_head_init(&h, buf, &h1_request_codes, limits, arena, out);
     if (h1_head_fields(&h)) {
         h1_head_drop_hop_by_hop(&h);
+        fields_remove_misplaced(out);
         return (int)(h.p - h.start);
     }
     return h.rc || buf.n < limits->head_bytes ? h.rc : -E_HEADER_TOO_LARGE;

@@ -7,6 +7,9 @@
 #define LIST    FIELD_LIST
 #define SINGLE  FIELD_SINGLE
 #define END     FIELD_END
+#define CLAIM   FIELD_CLAIM
+
+#define IN_TRAILERS FIELD_IN_TRAILERS
 
 static const struct {
     struct slice name;
@@ -23,14 +26,16 @@ static const struct {
 #undef LIST
 #undef SINGLE
 #undef END
+#undef CLAIM
+#undef IN_TRAILERS
 
 /* Name to id, open addressing. The multipliers of slot_of were searched so that no two names of
  * field.def share a slot; one that is added later and does collide still works, it costs a second
  * probe. */
-enum { SLOT_COUNT = 256 };
+enum { SLOT_COUNT = 512 };
 static uint8_t slots[SLOT_COUNT];
 
-_Static_assert(FIELD_COUNT < SLOT_COUNT / 2, "ids fit a byte and the table stays sparse");
+_Static_assert(FIELD_COUNT < SLOT_COUNT / 4, "ids fit a byte and the table stays sparse");
 
 /* Setting bit 5 folds letters and leaves '-' and digits alone, which is all the known names have.
  */
@@ -38,7 +43,7 @@ static unsigned slot_of(struct slice name)
 {
     const unsigned char *p = (const unsigned char *)name.p;
     unsigned first = p[0] | 0x20, middle = p[name.n / 2] | 0x20, last = p[name.n - 1] | 0x20;
-    return ((unsigned)name.n * 42 + first * 37 + middle * 32 + last * 39) % SLOT_COUNT;
+    return ((unsigned)name.n * 212 + first * 439 + middle * 397 + last * 245) % SLOT_COUNT;
 }
 
 enum { NAME_BYTES = 28 };
@@ -254,6 +259,29 @@ void fields_remove_named(struct fields *f, struct slice name)
     remove_wanted(f, wanted_named(name));
 }
 
+bool field_name_matches(struct slice pattern, struct slice name)
+{
+    bool prefix = pattern.n && pattern.p[pattern.n - 1] == '*';
+    if (!prefix) return slice_eq_nocase(pattern, name);
+    pattern.n--;
+    return name.n >= pattern.n && slice_eq_nocase(slice_of(name.p, pattern.n), pattern);
+}
+
+void fields_remove_matching(struct fields *f, struct slice pattern)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (!field_name_matches(pattern, f->v[i].name)) f->v[kept++] = f->v[i];
+    }
+    f->n = kept;
+}
+
+void fields_remove_listed(struct fields *f, struct slice names)
+{
+    struct slice name;
+    while (value_next(&names, &name)) fields_remove_named(f, name);
+}
+
 void fields_set(struct fields *f, struct arena *a, enum field_id id, struct slice value)
 {
     fields_remove(f, id);
@@ -268,6 +296,17 @@ static void mark_hop(struct fields *f, struct slice name)
     for (uint32_t i = 0; i < f->n; i++) {
         if (matches(&f->v[i], w)) f->v[i].id = FIELD_KEEP_ALIVE;
     }
+}
+
+void fields_remove_misplaced(struct fields *trailers)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < trailers->n; i++) {
+        const struct field *f = &trailers->v[i];
+        if (f->id == FIELD_OTHER || field_flags(f->id) & FIELD_IN_TRAILERS)
+            trailers->v[kept++] = *f;
+    }
+    trailers->n = kept;
 }
 
 void fields_remove_hop_by_hop(struct fields *f)

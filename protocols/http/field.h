@@ -23,7 +23,9 @@ enum field_flags {
     FIELD_FRAMING = 2,
     FIELD_LIST = 4,
     FIELD_SINGLE = 8,
-    FIELD_END = 16
+    FIELD_END = 16,
+    FIELD_IN_TRAILERS = 32,
+    FIELD_CLAIM = 64,
 };
 
 struct field {
@@ -63,11 +65,21 @@ struct slice fields_joined_named(const struct fields *f, struct slice name, stru
 /* Removes every line with that id or name; the order of the others stays. */
 void fields_remove(struct fields *f, enum field_id id);
 void fields_remove_named(struct fields *f, struct slice name);
+/* Does a pattern stand for that name? It is a name, or ends in a '*' and stands for all that begin
+ * so. Without case. */
+bool field_name_matches(struct slice pattern, struct slice name);
+void fields_remove_matching(struct fields *f, struct slice pattern);
+/* Every line that a comma-separated list of names has. */
+void fields_remove_listed(struct fields *f, struct slice names);
 /* Removes all, then appends one line. */
 void fields_set(struct fields *f, struct arena *a, enum field_id id, struct slice value);
 
 /* Removes what must not pass a hop: the fields flagged HOP and every field that Connection names,
  * but for those flagged END. RFC 9110 section 7.6.1. */
 void fields_remove_hop_by_hop(struct fields *f);
+/* Removes from a trailer section what has no business there: framing, routing, authentication,
+ * cookies, caching, and whatever else is known by name but for what is flagged IN_TRAILERS (RFC
+ * 9110 section 6.5.1). What a name like that decides is decided by heads alone. */
+void fields_remove_misplaced(struct fields *trailers);
 
 #endif

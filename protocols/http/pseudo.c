@@ -207,6 +207,7 @@ int pseudo_finish(struct pseudo *p, bool ended)
 
 int pseudo_finish_trailers(struct pseudo *p)
 {
+    fields_remove_misplaced(&p->request.fields);
     return p->error;
 }
 

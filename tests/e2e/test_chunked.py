@@ -28,6 +28,47 @@ def test_framing_fields_in_a_trailer_are_dropped(origin, client):
     assert (response.body, response.trailers) == (b"abc", [])
 
 
+GRPC = {"grpc-status": "0", "grpc-message": "ok", "grpc-status-details-bin": "AA"}
+
+
+def test_what_decides_does_not_come_in_a_trailer(origin, client):
+    origin.on("/", fresh(b"abc", chunked=True, trailers=[("Set-Cookie", "a=b"), ("Cache-Control", "no-store"),
+                                                         ("ETag", '"1"'), *GRPC.items()]))
+    for hit in (False, True):
+        response = client.get("/", {"TE": "trailers"})
+        assert bool(response.hit) == hit and response.trailers.names() == {"etag", *GRPC}
+
+
+@pytest.mark.parametrize("directive", ["private", "no-cache"])
+def test_a_field_for_one_is_not_shared_in_a_trailer(origin, client, directive):
+    headers = {"Cache-Control": f'max-age=60, {directive}="X-User, X-More"'}
+    origin.on("/", Reply(headers=headers, body=b"abc", chunked=True, trailers={"X-User": "joe", **GRPC}))
+    for hit in (False, True):
+        response = client.get("/", {"TE": "trailers"})
+        assert bool(response.hit) == hit and response.trailers.names() == set(GRPC)
+
+
+def test_rules_of_responses_hold_in_trailers(origin, start):
+    node = start(route="response_header remove X-Secret*; response_header set X-Edge 1; response_header add X-More 1;")
+    origin.on("/", fresh(b"abc", chunked=True, trailers={"X-Secret-1": "a", "X-Edge": "b", "X-More": "c", **GRPC}))
+    for hit in (False, True):
+        response = node.client.get("/", {"TE": "trailers"})
+        assert bool(response.hit) == hit and response["X-Edge"] == "1"
+        assert response.trailers.names() == {"x-more", *GRPC}
+
+
+def test_rules_of_responses_hold_while_the_configuration_changes(origin, start):
+    node, gate = start(route="response_header remove X-Secret;"), origin.gate()
+    origin.on("/", [HEAD + b"3\r\nabc\r\n", gate, b"0\r\nX-Secret: a\r\nX-Plain: b\r\n\r\n"])
+    connection = node.client.connect()
+    connection.request("GET", "/", {"TE": "trailers"})
+    connection.head()
+    for _ in range(2):
+        node.reload(route="response_header remove X-Other;")
+    gate.set()
+    assert connection.rest() == b"abc" and connection.trailers.names() == {"x-plain"}
+
+
 def test_small_chunks_and_extensions(origin, client):
     body = b"".join(b"1;a=b\r\n%c\r\n" % c for c in pattern(500))
     origin.on("/", [HEAD + body + b"0;end\r\n\r\n"])

@@ -142,3 +142,104 @@ def test_what_a_trusted_proxy_says_of_the_host_is_in_the_key(origin, start):
 def test_a_scheme_nobody_knows_is_not_passed_on(origin, start, scheme, told):
     start(**TRUSTED).client.get("/", {"X-Forwarded-Proto": told})
     assert origin.last()["X-Forwarded-Proto"] == ("https" if told == "HTTPS" else scheme)
+
+
+# What only proxies may say, as strangers say it. The first are the node's own words.
+OWN = {"x-forwarded-for": "6.6.6.6", "forwarded": "for=6.6.6.6", "client-cert": ":YQ==:"}
+CLAIMED = {"proxy": "6.6.6.6", "x-original-url": "/admin", "x-rewrite-url": "/admin", "x-forwarded": "6.6.6.6",
+           "true-client-ip": "6.6.6.6", "x-http-method-override": "DELETE", "x-forwarded-port": "1"}
+UNDERSCORED = {"x_forwarded_for": "6.6.6.6", "x-forwarded_for": "6.6.6.6", "client_cert": "6.6.6.6",
+               "transfer_encoding": "6.6.6.6"}
+PLAIN = {"x-plain": "1", "grpc-status": "0"}
+
+
+def ask_with_trailers(client, head, trailers):
+    client.request("POST", "/", {**head}, [b"abc"], list(trailers.items()))
+
+
+def test_what_a_stranger_may_not_say_goes_no_further(origin, client):
+    ask_with_trailers(client, {**CLAIMED, **UNDERSCORED, **PLAIN}, {**OWN, **CLAIMED, **UNDERSCORED, **PLAIN})
+    request = origin.last()
+    assert not (CLAIMED | UNDERSCORED).keys() & request.fields.names()
+    assert PLAIN.keys() <= request.fields.names()
+    assert request.trailers.names() == set(PLAIN)
+
+
+def test_what_a_route_passes_of_strangers(origin, start):
+    client = start(route="untrusted_fields pass X-Original-* Proxy; underscores_in_fields pass;").client
+    ask_with_trailers(client, {**CLAIMED, **UNDERSCORED}, {**OWN, **CLAIMED, **UNDERSCORED})
+    passed = {"proxy", "x-original-url", "transfer_encoding"}
+    request = origin.last()
+    assert (CLAIMED | UNDERSCORED).keys() & request.fields.names() == passed
+    assert request.trailers.names() == {"transfer_encoding"}
+
+
+def test_what_a_trusted_proxy_says_of_all_that_passes(origin, start):
+    client = start(**TRUSTED).client
+    ask_with_trailers(client, {**CLAIMED, **UNDERSCORED}, {**OWN, **CLAIMED, **UNDERSCORED, **PLAIN})
+    request = origin.last()
+    assert (CLAIMED | UNDERSCORED).keys() & request.fields.names() == set(CLAIMED)
+    assert request.trailers.names() == {"x-forwarded-port", *PLAIN}
+
+
+def test_what_decides_does_not_come_in_trailers(origin, client):
+    decisive = {"cookie": "a=b", "authorization": "Basic eA==", "early-data": "1", "range": "bytes=0-0",
+                "cache-control": "no-store", "if-none-match": "*"}
+    ask_with_trailers(client, {}, {**decisive, **PLAIN})
+    assert origin.last().trailers.names() == set(PLAIN)
+
+
+def test_rules_of_requests_hold_in_trailers(origin, start):
+    rules = "request_header remove X-Secret*; request_header set X-Edge one; request_header add X-More 1;"
+    ask_with_trailers(start(route=rules).client, {"X-Secret-1": "a", "X-Edge": "b"},
+                      {"x-secret-2": "a", "x-edge": "b", "x-more": "c", **PLAIN})
+    request = origin.last()
+    assert "X-Secret-1" not in request.fields and request.fields.all("X-Edge") == ["one"]
+    assert request.trailers.names() == {"x-more", *PLAIN}
+
+
+def test_the_host_is_sent_as_it_is_keyed(origin, client):
+    origin.on("/", lambda x: x.reply(fresh(x.request["Host"].encode() + b" " + x.request["X-Forwarded-Host"].encode())))
+    for host, hit in (("Shop.EXAMPLE", False), ("shop.example", True)):
+        response = client.get("/", {"Host": host})
+        assert (response.body, bool(response.hit)) == (b"shop.example shop.example", hit)
+    client.request("POST", "/", {"Host": "Shop.EXAMPLE"}, b"x")
+    assert origin.last()["Host"] == "shop.example"
+
+
+FORWARDED_HOST = "Forwarded", "for=1.1.1.1;host=evil.test"
+
+
+def test_a_forwarded_host_of_another_site_is_not_passed_on(origin, start):
+    two = """
+        cache { memory 64M; }
+        origin app { server 127.0.0.1:$origin_port; }
+        site test.example other.example { listen 127.0.0.1:$port; route * { origin app; } }
+        admin { listen 127.0.0.1:$admin_port; }
+        trusted_proxy 127.0.0.0/8;"""
+    client = start(config=two).client
+    origin.on("/", lambda x: x.reply(fresh(str([x.request["Forwarded"], x.request["X-Forwarded-Host"]]).encode())))
+    first = client.get("/", [FORWARDED_HOST])
+    assert b"evil" not in first.body and b"for=1.1.1.1" in first.body
+    assert client.get("/").hit
+    other = client.get("/", {"Forwarded": "host=other.example"})
+    assert not other.hit and other.body.count(b"other.example") == 2
+    assert b"other" not in client.get("/").body
+
+
+def test_a_forwarded_host_is_in_the_key(origin, start):
+    client = start(**TRUSTED).client
+    origin.on("/", lambda x: x.reply(fresh(x.request["Forwarded"].encode())))
+    assert b"evil.test" in client.get("/", [FORWARDED_HOST]).body
+    assert b"evil.test" not in client.get("/").body
+    assert client.get("/", [FORWARDED_HOST]).hit
+
+
+def test_forwarded_tells_the_scheme_as_x_forwarded_proto_does(origin, start, scheme):
+    client = start(site="https_redirect 8443;" if scheme == "http" else "", **TRUSTED).client
+    origin.on("/", Reply(body=b"x"))
+    for said in ({"Forwarded": "proto=https"}, {"X-Forwarded-Proto": "https, https"}):
+        assert client.get("/", said).status == 200
+        assert origin.last()["X-Forwarded-Proto"] == "https"
+    two_lines = [("X-Forwarded-Proto", "https"), ("X-Forwarded-Proto", "https")]
+    assert client.get("/", two_lines).status == 200

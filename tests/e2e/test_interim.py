@@ -94,3 +94,12 @@ def test_hop_by_hop_fields_are_removed_from_them(origin, client):
 def test_switching_protocols_unasked_is_an_error(origin, client):
     origin.on("/", [b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n"])
     assert client.get("/").status == 502
+
+
+def test_rules_of_responses_hold_in_them(origin, start):
+    client = start(route="response_header remove Link; response_header set X-Edge 1;").client
+    origin.on("/", Reply(body=b"x", interim=[(103, {**LINK, "X-Edge": "2", "X-Plain": "3"})]))
+    response = client.get("/")
+    [hint] = response.interim
+    assert "Link" not in hint.fields and "X-Edge" not in hint.fields and hint["X-Plain"] == "3"
+    assert response["X-Edge"] == "1"

@@ -49,6 +49,15 @@ static const char config_text[] = "trusted_proxy 10.0.0.0/8;\n"
                                   "    origin app;\n"
                                   "    route /any/* { }\n"
                                   "}\n"
+                                  "site free.example {\n"
+                                  "    listen 127.0.0.1:8080;\n"
+                                  "    origin app;\n"
+                                  "    untrusted_fields pass X-Real-IP X-Forwarded-P*;\n"
+                                  "    underscores_in_fields pass;\n"
+                                  "    route /any/* { }\n"
+                                  "    route /all/* { untrusted_fields pass *; }\n"
+                                  "    route /none/* { untrusted_fields drop; }\n"
+                                  "}\n"
                                   "site only.example {\n"
                                   "    listen 127.0.0.1:8081;\n"
                                   "    origin app;\n"
@@ -268,13 +277,38 @@ static const struct scheme_row {
     bool secure;
     const char *told; /* X-Forwarded-Proto; NULL: none */
     const char *scheme;
+    const char *fields; /* besides */
 } scheme_rows[] = {
-    { STRANGER, PLAIN, NULL, "http" },    { STRANGER, SECURE, NULL, "https" },
-    { STRANGER, PLAIN, "https", "http" }, { STRANGER, SECURE, "http", "https" },
-    { PROXY, PLAIN, NULL, "http" },       { PROXY, SECURE, NULL, "https" },
-    { PROXY, PLAIN, "https", "https" },   { PROXY, PLAIN, "HTTPS", "https" },
-    { PROXY, SECURE, "http", "http" },    { PROXY, PLAIN, "http", "http" },
-    { PROXY, PLAIN, "gopher", "http" },   { PROXY, SECURE, "", "https" },
+    { STRANGER, PLAIN, NULL, "http", "" },
+    { STRANGER, SECURE, NULL, "https", "" },
+    { STRANGER, PLAIN, "https", "http", "" },
+    { STRANGER, SECURE, "http", "https", "" },
+    { PROXY, PLAIN, NULL, "http", "" },
+    { PROXY, SECURE, NULL, "https", "" },
+    { PROXY, PLAIN, "https", "https", "" },
+    { PROXY, PLAIN, "HTTPS", "https", "" },
+    { PROXY, SECURE, "http", "http", "" },
+    { PROXY, PLAIN, "http", "http", "" },
+    { PROXY, PLAIN, "gopher", "http", "" },
+    { PROXY, SECURE, "", "https", "" },
+    /* Several: in one line or more, all alike, or the one of the hop that saw the client. */
+    { PROXY, PLAIN, "https, https", "https", "" },
+    { PROXY, PLAIN, "https", "https", "X-Forwarded-Proto: https\n" },
+    { PROXY, PLAIN, "https, http", "http", "" },
+    { PROXY, PLAIN, "https", "http", "X-Forwarded-Proto: http\n" },
+    { PROXY, SECURE, "http, https", "https", "" },
+    { PROXY, PLAIN, "https, http", "https", "X-Forwarded-For: 1.1.1.1, 10.0.0.2\n" },
+    { PROXY, PLAIN, "https, http", "http", "X-Forwarded-For: 1.1.1.1, 2.2.2.2\n" },
+    { PROXY, PLAIN, "\"https, http", "http", "" },
+    /* Forwarded's, in its absence. */
+    { PROXY, PLAIN, NULL, "https", "Forwarded: proto=https\n" },
+    { PROXY, PLAIN, NULL, "https", "Forwarded: for=1.1.1.1;Proto=\"HTTPS\"\n" },
+    { STRANGER, PLAIN, NULL, "http", "Forwarded: proto=https\n" },
+    { PROXY, PLAIN, "http", "http", "Forwarded: proto=https\n" },
+    { PROXY, PLAIN, NULL, "https",
+      "Forwarded: for=1.1.1.1;proto=https, for=10.0.0.2;proto=http\n" },
+    { PROXY, PLAIN, NULL, "http", "Forwarded: for=1.1.1.1;proto=https, for=2.2.2.2;proto=http\n" },
+    { PROXY, PLAIN, NULL, "http", "Forwarded: proto=https;=\n" },
 };
 
 static void test_who_decides_the_scheme(void **state)
@@ -283,7 +317,9 @@ static void test_who_decides_the_scheme(void **state)
     for (size_t i = 0; i < COUNT(scheme_rows); i++) {
         const struct scheme_row *row = &scheme_rows[i];
         struct asked a = { .from = row->from, .secure = row->secure };
-        if (row->told) a.fields = arena_printf(&arena, "X-Forwarded-Proto: %s\n", row->told).p;
+        const char *told = "";
+        if (row->told) told = arena_printf(&arena, "X-Forwarded-Proto: %s\n", row->told).p;
+        a.fields = arena_printf(&arena, "%s%s", told, row->fields).p;
         assert_int_equal(admit(&a), 0);
         assert_string_equal(arena_copy(&arena, scheme).p, row->scheme);
     }
@@ -363,6 +399,75 @@ static void test_who_says_whose_certificate(void **state)
     assert_int_equal(fields.n, 2);
 }
 
+/* ---- what only proxies may say ---- */
+
+#define CLAIMS                                                                                     \
+    "Proxy: p\nX-Original-URL: /a\nx-rewrite-url: /a\nX-Forwarded: f\nTrue-Client-IP: i\n"         \
+    "X-HTTP-Method-Override: PUT\nX-Forwarded-Port: 1\nX-FORWARDED-anything: 2\nX-Real-IP: i\n"
+#define WRITTEN_HERE                                                                               \
+    "X-Forwarded-For: 6.6.6.6\nX-Forwarded-Host: evil.example\nForwarded: for=6.6.6.6\n"           \
+    "Client-Cert: :YQ==:\n"
+#define UNDERSCORED "X_Forwarded_For: u\nX-Forwarded_For: u\nClient_Cert: u\nTransfer_Encoding: u\n"
+#define FREE        .authority = "free.example"
+
+static const struct claims_row {
+    struct asked asked;
+    const char *left;
+} claims_rows[] = {
+    { { .fields = "A: 1\n" CLAIMS "B-b: 2\n" WRITTEN_HERE "C: 3\n" UNDERSCORED },
+      "A: 1\nB-b: 2\nC: 3\n" },
+    { { .fields = CLAIMS UNDERSCORED "A_b: 1\n", .from = PROXY }, CLAIMS },
+    { { .fields = CLAIMS "A_b: 1\n" WRITTEN_HERE, FREE },
+      "X-Forwarded-Port: 1\nX-Real-IP: i\nA_b: 1\n" },
+    { { .fields = CLAIMS WRITTEN_HERE, FREE, .target = "/all/" }, CLAIMS },
+    { { .fields = CLAIMS WRITTEN_HERE, FREE, .target = "/none/" }, "" },
+    /* An underscore does not hide what a name is taken for. */
+    { { .fields = UNDERSCORED "X_Original_URL: /a\nA_: 1\n", FREE },
+      "Transfer_Encoding: u\nA_: 1\n" },
+    { { .fields = UNDERSCORED, FREE, .from = PROXY }, UNDERSCORED },
+    /* The host: once, and as in the key. */
+    { { .fields = "X-Forwarded-Host: SHOP.example:80\n", .from = PROXY }, "" },
+    { { .fields = "X-Forwarded-Host: \n", .from = PROXY }, "" },
+    { { .fields = "X-Forwarded-Host: Evil.example\n", .from = PROXY },
+      "X-Forwarded-Host: evil.example\n" },
+    { { .fields = "X-Forwarded-Host: a\nX-Forwarded-Host: B\n", .from = PROXY },
+      "X-Forwarded-Host: a, b\n" },
+    /* Forwarded's is believed where it is the site's, and else not passed on. */
+    { { .fields = "Forwarded: host=evil.test\n", .from = PROXY }, "" },
+    { { .fields = "Forwarded: for=1.1.1.1;host=evil.test;by=x\n", .from = PROXY },
+      "Forwarded: for=1.1.1.1;by=x\n" },
+    { { .fields = "Forwarded: host=Shop.Example;for=1.1.1.1\n", .from = PROXY },
+      "Forwarded: host=Shop.Example;for=1.1.1.1\n" },
+    { { .fields = "Forwarded: host=\"shop.example:8080\"\n", .from = PROXY },
+      "X-Forwarded-Host: shop.example:8080\nForwarded: host=\"shop.example:8080\"\n" },
+    { { .fields = "X-Forwarded-Host: a.test\nForwarded: host=shop.example, host=A.test\n",
+        .from = PROXY },
+      "X-Forwarded-Host: a.test\nForwarded: host=A.test\n" },
+    { { .fields = "Forwarded: for=1.1.1.1;proto=https, for=10.0.0.2;proto=http, host=\"\n",
+        .from = PROXY },
+      "Forwarded: for=1.1.1.1, for=10.0.0.2;proto=http\n" },
+};
+
+static struct slice lines_of(const struct fields *f)
+{
+    struct slice text = SLICE("");
+    for (uint32_t i = 0; i < f->n; i++) {
+        const struct field *line = &f->v[i];
+        text = arena_printf(&arena, "%.*s%.*s: %.*s\n", SLICE_ARGS(text), SLICE_ARGS(line->name),
+                            SLICE_ARGS(line->value));
+    }
+    return arena_copy(&arena, text);
+}
+
+static void test_what_only_proxies_may_say(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(claims_rows); i++) {
+        assert_int_equal(admit(&claims_rows[i].asked), 0);
+        assert_string_equal(lines_of(&fields).p, claims_rows[i].left);
+    }
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -390,6 +495,7 @@ int main(void)
         cmocka_unit_test(test_what_goes_to_https),
         cmocka_unit_test(test_what_came_early),
         cmocka_unit_test(test_who_says_whose_certificate),
+        cmocka_unit_test(test_what_only_proxies_may_say),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
