@@ -2,7 +2,9 @@
 
 #include <stdlib.h>
 
+#include "edge/base/error.h"
 #include "edge/base/mem.h"
+#include "edge/base/metrics.h"
 #include "edge/io/conn.h"
 #include "protocols/h1/server.h"
 #include "protocols/h2/server.h"
@@ -14,6 +16,7 @@ struct greeting {
     struct timer timer;
     struct tls *tls; /* NULL: handed over */
     int refuse;
+    bool begun; /* a byte has come */
 };
 
 static void on_scope_idle(struct scope *scope)
@@ -35,28 +38,57 @@ static void give_up(struct greeting *g)
     scope_close(&g->scope);
 }
 
+/* The connection and its session are somebody else's from now on. */
+static int let_go(struct greeting *g)
+{
+    int fd = conn_take_fd(&g->conn);
+    g->tls = NULL;
+    timer_cancel(&g->timer);
+    http_connection_hand_over(&g->client);
+    scope_close(&g->scope);
+    return fd;
+}
+
 /* What is unread of the hello's packet lies in a receive buffer: the protocol's connection reads it
  * before this returns. */
 static void hand_over(struct greeting *g)
 {
     struct http_service *service = g->client.service;
     struct tls *tls = g->tls;
-    int fd = conn_take_fd(&g->conn);
-    g->tls = NULL;
+    int fd = let_go(g);
     g->client.peer.tls = tls_hello(tls);
-    timer_cancel(&g->timer);
-    http_connection_hand_over(&g->client);
-    scope_close(&g->scope);
     if (tls_protocol(tls) == TLS_H2)
         h2_server_start(service, fd, &g->client.peer, tls, g->refuse);
     else
         h1_server_start(service, fd, &g->client.peer, tls, g->refuse);
 }
 
+/* A hello begins with a byte that begins no method. */
+static bool is_plain_http(const struct greeting *g, struct slice bytes)
+{
+    return !g->begun && *bytes.p >= 'A' && *bytes.p <= 'Z';
+}
+
+/* Whoever asks without TLS understands an answer without it. */
+static void refuse_plain_http(struct greeting *g)
+{
+    struct http_service *service = g->client.service;
+    metric_add(METRIC_TLS_FAILED, 1);
+    tls_free(&g->tls);
+    int fd = let_go(g);
+    g->client.peer.secure = false;
+    h1_server_start(service, fd, &g->client.peer, NULL, g->refuse ? g->refuse : -E_PLAIN_HTTP);
+}
+
 static void on_data(struct conn *c, struct slice bytes)
 {
     struct greeting *g = container_of(c, struct greeting, conn);
     if (g->scope.closing) return;
+    if (is_plain_http(g, bytes)) {
+        refuse_plain_http(g);
+        return;
+    }
+    g->begun = true;
     tls_feed(g->tls, bytes);
     if (tls_take_hello(g->tls) == TLS_MORE)
         conn_recv_once(c);

@@ -2,7 +2,8 @@
  * the protocol; then that protocol's connection takes over.
  *
  * Allocated on accept, frees itself; belongs to one worker. It sends nothing: the session's answer
- * to the hello is the first that the protocol's connection sends. */
+ * to the hello is the first that the protocol's connection sends. A client that speaks HTTP without
+ * TLS is told so, by a connection of HTTP/1.1. */
 #ifndef VERGE_PROTOCOLS_GREETING_H
 #define VERGE_PROTOCOLS_GREETING_H
 

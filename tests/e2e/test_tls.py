@@ -134,12 +134,32 @@ def test_the_origin_is_told_the_scheme(origin, start):
     assert "proto=https" in origin.last()["Forwarded"]
 
 
-def test_what_is_no_handshake_ends_the_connection(start):
-    node = start(config=PLAIN)
+def send_plain(node, *pieces):
+    """What the node answers to bytes that are no TLS, until it closes."""
     with socket.create_connection(("127.0.0.1", node.port), DEADLINE_S) as sock:
-        sock.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
-        assert b"HTTP" not in Stream(sock).to_end()
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            sock.sendall(piece)
+        answer = Stream(sock).to_end()
     eventually(lambda: node.metric("verge_tls_handshakes_failed_total") == 1, "it is counted")
+    return answer
+
+
+def test_what_is_no_handshake_ends_the_connection(start):
+    assert b"HTTP" not in send_plain(start(config=PLAIN), b"\x05\x01\x00 something else, for other ports\r\n\r\n")
+
+
+REQUEST = b"DELETE /a HTTP/1.1\r\nHost: a.example\r\n\r\n"
+
+
+@pytest.mark.parametrize("pieces", [[REQUEST], [bytes([b]) for b in REQUEST], [REQUEST[:1]],
+                                    [b"POST / HTTP/1.1\r\nContent-Length: 2000000\r\n\r\n" + bytes(2_000_000)]],
+                         ids=["at once", "byte by byte", "a letter", "an upload"])
+def test_http_without_tls_is_told_so(origin, start, pieces):
+    answer = send_plain(start(config=PLAIN), *pieces)
+    assert answer.startswith(b"HTTP/1.1 400 ") and b"https" in answer.partition(b"\r\n\r\n")[2]
+    assert b"Strict-Transport-Security" not in answer and b"Alt-Svc" not in answer
+    assert origin.count() == 0
 
 
 def test_a_handshake_byte_by_byte(origin, start):
