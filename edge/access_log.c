@@ -263,6 +263,7 @@ static void json_request(struct line *l, const struct exchange *x)
     json_string(l, KEY("host"), authority_host(q->authority));
     json_string(l, KEY("path"), target_path(x->received_target));
     json_string(l, KEY("query"), target_query(x->received_target));
+    if (x->refused_line.n) json_string(l, KEY("line"), x->refused_line);
     put(l, SLICE(",\"protocol\":\""));
     put_protocol(l, q->version);
     put(l, SLICE("\""));
@@ -310,12 +311,15 @@ static void put_or_dash(struct line *l, struct slice value, enum place place)
         put(l, SLICE("-"));
 }
 
-/* Three words, or "-" for what was no request. */
+/* Three words, or what there was of a request that could not be read, "-" for nothing. */
 static void combined_request(struct line *l, const struct exchange *x)
 {
     const struct request *q = &x->request;
-    put_or_dash(l, q->method_text, PLACE_WORD);
-    if (!q->method_text.n) return;
+    if (!q->method_text.n) {
+        put_or_dash(l, x->refused_line, PLACE_QUOTED);
+        return;
+    }
+    put_value(l, q->method_text, PLACE_WORD);
     put(l, SLICE(" "));
     put_or_dash(l, x->received_target, PLACE_WORD);
     put(l, SLICE(" "));

@@ -43,7 +43,8 @@ struct h1_server {
     size_t scanned;
     struct block *head_block; /* that the request's slices point into */
     struct h1_limits limits;  /* the present request's */
-    uint64_t lingered_bytes, counted_in_bytes, counted_out_bytes;
+    struct pace_linger linger;
+    uint64_t counted_in_bytes, counted_out_bytes;
 
     /* The request's body. */
     struct body request_body;

@@ -7,9 +7,6 @@
 #include "edge/base/metrics.h"
 #include "protocols/h1/connection.h"
 
-#define LINGER_MS        2000 /* for the client to read our last bytes, RFC 9112 section 9.6 */
-#define LINGER_BYTES_MAX (1024 * 1024)
-
 void h1_set_timer(struct h1_server *s, int64_t after_ms)
 {
     timer_set(&s->conn.worker->wheel, &s->timer, h1_now_ms(s) + after_ms);
@@ -60,7 +57,8 @@ static void linger(struct h1_server *s)
     inbox_clear(&s->in, s->conn.worker);
     conn_shutdown(&s->conn);
     if (!s->conn.reading) conn_recv_start(&s->conn);
-    h1_set_timer(s, LINGER_MS);
+    pace_linger_begin(&s->linger, s->client.service->limits, h1_now_ms(s));
+    h1_set_timer(s, PACE_LINGER_LOOK_MS);
 }
 
 /* What the exchange still has on its way holds its scope: until that is idle, nothing of it is
@@ -108,6 +106,7 @@ static void begin_exchange(struct h1_server *s)
     x->status = x->error = 0;
     x->first_byte_us = 0;
     x->body_sent_bytes = x->body_received_bytes = 0;
+    x->refused_line = SLICE_NONE;
     x->te_trailers = false;
     x->early = false;
     x->edge = NULL;
@@ -120,9 +119,21 @@ static void begin_exchange(struct h1_server *s)
     metric_add(METRIC_EXCHANGES_LIVE, 1);
 }
 
+/* For the log. One empty line may stand before it. */
+static struct slice first_line(struct h1_server *s)
+{
+    struct slice in = inbox_unread(&s->in);
+    if (slice_starts(in, SLICE("\r\n"))) in = slice_skip(in, 2);
+    if (in.n > EXCHANGE_LINE_BYTES) in.n = EXCHANGE_LINE_BYTES;
+    in.n = slice_find(in, '\n');
+    if (in.n && in.p[in.n - 1] == '\r') in.n--;
+    return in.n ? arena_copy(&s->x.arena, in) : SLICE_NONE;
+}
+
 static void reject(struct h1_server *s, int error)
 {
     begin_exchange(s);
+    s->x.refused_line = first_line(s);
     s->keep_alive = false;
     s->x.handler->reject(&s->x, error);
 }
@@ -222,8 +233,7 @@ static void on_data(struct conn *c, struct slice bytes)
     struct h1_server *s = container_of(c, struct h1_server, conn);
     if (s->state == STATE_CLOSING) return;
     if (s->state == STATE_LINGERING) {
-        s->lingered_bytes += bytes.n;
-        if (s->lingered_bytes > LINGER_BYTES_MAX) close_now(s);
+        s->linger.bytes += bytes.n;
     } else if (!inbox_append(&s->in, s->conn.worker, bytes)) {
         h1_break_off(s, -E_NO_MEMORY);
     } else {
@@ -298,6 +308,14 @@ static void on_exchange_timeout(struct h1_server *s)
     }
 }
 
+static void on_linger_timeout(struct h1_server *s)
+{
+    if (pace_linger_goes_on(&s->linger, s->client.service->limits, h1_now_ms(s)))
+        h1_set_timer(s, PACE_LINGER_LOOK_MS);
+    else
+        close_now(s);
+}
+
 static void on_timer(struct timer *t)
 {
     struct h1_server *s = container_of(t, struct h1_server, timer);
@@ -306,7 +324,7 @@ static void on_timer(struct timer *t)
     else if (h1_in_exchange(s))
         on_exchange_timeout(s);
     else if (s->state == STATE_LINGERING)
-        close_now(s);
+        on_linger_timeout(s);
 }
 
 /* ---- the beginning ---- */

@@ -45,7 +45,8 @@ struct h2_server {
     bool flooded;      /* the client has spent what it may waste */
     struct flood flood;
     struct pace_out pace_out; /* by what is acknowledged */
-    uint64_t lingered_bytes, counted_in_bytes, counted_out_bytes;
+    struct pace_linger linger;
+    uint64_t counted_in_bytes, counted_out_bytes;
 };
 
 struct h2_stream {

@@ -8,11 +8,9 @@
 #include "protocols/h2/connection.h"
 
 /* Queued here, and in the kernel: what is urgent waits behind no more than both. */
-#define OUTPUT_MAX       (256 * 1024)
-#define UNSENT_MAX       (128 * 1024)
-#define FRAMES_MAX       1000 /* waiting to be sent before nothing more is read */
-#define LINGER_MS        2000 /* for the client to read our last bytes, as in HTTP/1.1 */
-#define LINGER_BYTES_MAX (1024 * 1024)
+#define OUTPUT_MAX (256 * 1024)
+#define UNSENT_MAX (128 * 1024)
+#define FRAMES_MAX 1000 /* waiting to be sent before nothing more is read */
 
 /* ---- ending ---- */
 
@@ -78,7 +76,7 @@ static int64_t timeout_of(const struct h2_server *s, enum h2_phase phase)
     switch (phase) {
     case PHASE_HEAD: return limits->header_timeout_ms;
     case PHASE_SEND: return limits->send_timeout_ms;
-    case PHASE_LINGER: return LINGER_MS;
+    case PHASE_LINGER: return PACE_LINGER_LOOK_MS;
     default: return limits->idle_timeout_ms;
     }
 }
@@ -120,6 +118,12 @@ static void on_timer(struct timer *t)
         update(s);
         break;
     case PHASE_HEAD: h2_break_off(s, -E_HEADER_TIMEOUT); break;
+    case PHASE_LINGER:
+        if (pace_linger_goes_on(&s->linger, h2_limits(s), h2_now_ms(s)))
+            enter_phase(s, PHASE_LINGER);
+        else
+            close_now(s);
+        break;
     default: close_now(s); break;
     }
 }
@@ -152,6 +156,7 @@ static void linger(struct h2_server *s)
         close_now(s);
         return;
     }
+    pace_linger_begin(&s->linger, h2_limits(s), h2_now_ms(s));
     enter_phase(s, PHASE_LINGER);
     conn_shutdown(&s->conn);
     if (!s->conn.reading) conn_recv_start(&s->conn);
@@ -243,8 +248,7 @@ static void on_data(struct conn *c, struct slice bytes)
     struct h2_server *s = container_of(c, struct h2_server, conn);
     if (s->scope.closing) return;
     if (s->phase == PHASE_LINGER) {
-        s->lingered_bytes += bytes.n;
-        if (s->lingered_bytes > LINGER_BYTES_MAX) close_now(s);
+        s->linger.bytes += bytes.n;
         return;
     }
     s->receiving = true;

@@ -103,6 +103,7 @@ static void reject(struct h2_stream *st, int error)
 {
     st->begun = true;
     st->server->requests++;
+    st->x.refused_line = pseudo_line(st->section, EXCHANGE_LINE_BYTES);
     st->x.request = (struct request){ .length = LENGTH_NONE, .version = HTTP_2 };
     st->x.handler->reject(&st->x, error);
 }

@@ -133,7 +133,10 @@ void h3_stream_begin(struct h3_stream *s, int error)
     scope_enter(s->session->scope);
     metric_add(METRIC_EXCHANGES_LIVE, 1);
     x->early = s->session->early;
-    if (error == 0) take_head(s);
+    if (error == 0)
+        take_head(s);
+    else if (s->head)
+        x->refused_line = pseudo_line(s->head, EXCHANGE_LINE_BYTES);
     s->head = NULL;
     x->request.version = HTTP_3;
     if (error)

@@ -46,6 +46,8 @@ struct peer {
     const void *listener;        /* the edge's, which accepted it */
 };
 
+#define EXCHANGE_LINE_BYTES 256
+
 struct exchange {
     const struct exchange_ops *ops;
     const struct exchange_handler *handler;
@@ -61,10 +63,13 @@ struct exchange {
 
     /* For the log. */
     struct slice received_target; /* the request's, as its client spelled it */
-    int64_t began_us;             /* monotonic: the head's first byte */
-    int64_t first_byte_us;        /* of the response; 0: none */
-    int status;                   /* final, as sent; 0: none */
-    int error;                    /* why it ended otherwise than planned; 0 */
+    /* Of what was refused unread: its first line, or what had come of it, at most
+     * EXCHANGE_LINE_BYTES; in the arena. */
+    struct slice refused_line;
+    int64_t began_us;      /* monotonic: the head's first byte */
+    int64_t first_byte_us; /* of the response; 0: none */
+    int status;            /* final, as sent; 0: none */
+    int error;             /* why it ended otherwise than planned; 0 */
     uint64_t body_sent_bytes, body_received_bytes;
 
     void *edge; /* the edge's own part, in the arena */

@@ -21,6 +21,7 @@ struct http_limits {
     int64_t idle_timeout_ms;    /* between requests, and before the first */
     int64_t body_timeout_ms;    /* no byte of a request body for so long */
     int64_t send_timeout_ms;    /* no byte of a response taken for so long */
+    int64_t linger_timeout_ms;  /* behind the last response, for what a client still sends */
     int64_t rate_min_bytes;     /* per second, averaged over a body either way; 0: none */
     int64_t rate_grace_ms;      /* before rate_min counts */
 };

@@ -32,3 +32,15 @@ bool pace_out_keeps_up(const struct pace_out *p, const struct http_limits *limit
     if (!limits->rate_min_bytes || since_ms <= limits->rate_grace_ms) return true;
     return (int64_t)(bytes - p->began_bytes) >= limits->rate_min_bytes * (since_ms / 1000);
 }
+
+void pace_linger_begin(struct pace_linger *p, const struct http_limits *limits, int64_t now_ms)
+{
+    *p = (struct pace_linger){ .until_ms = now_ms + limits->linger_timeout_ms };
+}
+
+bool pace_linger_goes_on(struct pace_linger *p, const struct http_limits *limits, int64_t now_ms)
+{
+    int64_t bytes = (int64_t)p->bytes, least = limits->rate_min_bytes * PACE_LINGER_LOOK_MS / 1000;
+    p->bytes = 0;
+    return now_ms < p->until_ms && bytes > 0 && bytes >= least;
+}

@@ -1,7 +1,7 @@
 /* pace: whether a client moves on, by the limits' rate_min and rate_grace.
  *
- * Embedded in its connection or stream; one for each direction. Knows no timer: whoever waits looks
- * from time to time. Times are the worker's, in milliseconds. */
+ * Embedded in its connection or stream; one for each direction, and one for its end. Knows no
+ * timer: whoever waits looks from time to time. Times are the worker's, in milliseconds. */
 #ifndef VERGE_PROTOCOLS_HTTP_PACE_H
 #define VERGE_PROTOCOLS_HTTP_PACE_H
 
@@ -31,5 +31,20 @@ void pace_out_look(struct pace_out *p, int64_t now_ms, uint64_t bytes);
 /* False where nothing was taken since the last look, or less than must be. */
 bool pace_out_keeps_up(const struct pace_out *p, const struct http_limits *limits, int64_t now_ms,
                        uint64_t bytes);
+
+#define PACE_LINGER_LOOK_MS 2000
+
+/* Of a connection on which all is said: what its client still sends is thrown away, so that no
+ * reset overtakes the response (RFC 9112 section 9.6). */
+struct pace_linger {
+    int64_t until_ms;
+    uint64_t bytes; /* since the last look */
+};
+
+/* Looks again in PACE_LINGER_LOOK_MS. */
+void pace_linger_begin(struct pace_linger *p, const struct http_limits *limits, int64_t now_ms);
+/* False where linger_timeout is over, or less than rate_min, or nothing, came since the last look.
+ */
+bool pace_linger_goes_on(struct pace_linger *p, const struct http_limits *limits, int64_t now_ms);
 
 #endif

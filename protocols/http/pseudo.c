@@ -205,6 +205,14 @@ int pseudo_finish(struct pseudo *p, bool ended)
     return 0;
 }
 
+struct slice pseudo_line(const struct pseudo *p, size_t max)
+{
+    const struct request *r = &p->request;
+    struct slice parts[] = { r->method_text, SLICE(" "), r->target };
+    struct slice line = slice_trim(arena_concat(p->arena, parts, 3));
+    return slice_of(line.p, line.n < max ? line.n : max);
+}
+
 int pseudo_finish_trailers(struct pseudo *p)
 {
     fields_remove_misplaced(&p->request.fields);

@@ -39,7 +39,10 @@ void pseudo_field(struct pseudo *p, struct slice name, struct slice value);
  * to the caller. 0; -E_URI_TOO_LONG or -E_HEADER_TOO_LARGE, which can be answered; -E_BAD_REQUEST,
  * -E_BAD_HOST or -E_BAD_FRAMING: the message is malformed, an error of the stream. */
 int pseudo_finish(struct pseudo *p, bool ended);
-/* The same for trailers, whose fields are in p->request.fields. */
+/* What a request whose head was refused asked for, method and path as far as they were kept, for
+ * the log; at most max bytes. */
+struct slice pseudo_line(const struct pseudo *p, size_t max);
+/* The same as pseudo_finish for trailers, whose fields are in p->request.fields. */
 int pseudo_finish_trailers(struct pseudo *p);
 
 /* The length that a response tells, of a representation or of nothing: LENGTH_NONE or

@@ -36,6 +36,12 @@ def test_large_fields_are_431(origin, client, fields):
     assert origin.count() == 0
 
 
+def test_what_is_refused_shows_in_the_log(start, protocol):
+    node = start()
+    assert node.client.get("/here", {"X": "y" * 40000}).status == 431
+    assert node.log()[0]["line"] == "GET /here" + (" HTTP/1.1" if protocol.startswith("h1") else "")
+
+
 def test_a_large_body_is_413(origin, start):
     client = start(route="body_size 1000;").client
     origin.on("/", Reply(body=b"x"))
@@ -53,6 +59,39 @@ def test_a_large_body_without_a_length_is_413(origin, start):
     connection.write(bytes(1001))
     assert connection.response().status == 413 and over(connection)
     assert [r for r in origin.requests if r.body is not None] == []
+
+
+@pytest.mark.http1
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_who_sends_all_before_reading_sees_the_413(origin, start, chunked):
+    """However much that is: nothing that was left unread resets the connection before the answer."""
+    client = start(route="body_size 1K;").client
+    for _ in range(4):
+        connection = client.connect()
+        connection.begin("POST", "/", length=None if chunked else 5_000_000)
+        for _ in range(50):
+            connection.write(bytes(100_000))
+        connection.finish()
+        assert connection.response().status == 413
+        connection.close()
+    assert [r for r in origin.requests if r.body is not None] == []
+
+
+@pytest.mark.http1
+@pytest.mark.parametrize("options", ["linger_timeout 100ms;", "rate_min 1M;"], ids=["too long", "too slow"])
+def test_who_sends_on_and_on_is_closed(origin, start, options):
+    node = start(route="body_size 1K;", **limits(options))
+    connection = node.client.connect()
+    connection.begin("POST", "/", length=1_000_000_000)
+    assert connection.response().status == 413
+
+    def is_closed():
+        try:
+            connection.send(bytes(100))
+        except OSError:
+            return True
+
+    eventually(is_closed, "the node has had enough")
 
 
 def test_an_expectation_of_too_much_is_413_before_the_body(origin, start):

@@ -3,6 +3,8 @@
 import json
 import re
 
+import pytest
+
 from harness import Reply, eventually, fresh
 
 COMBINED = re.compile(r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
@@ -81,6 +83,28 @@ def test_a_client_that_leaves_is_logged(origin, verge):
 def test_refused_requests_are_logged(verge):
     verge.client.raw(b"GET / HTTP/1.1\r\n\r\n")
     assert verge.log(1)[0]["status"] == 400
+
+
+REFUSED = [
+    (b"GET /a b HTTP/1.1\r\nHost: a\r\n\r\n", "GET /a b HTTP/1.1", "GET /a b HTTP/1.1"),
+    (b"\r\nGET /%22\"\\ HTTP/1.1\nX: y\r\n\r\n", 'GET /%22"\\ HTTP/1.1', 'GET /%22\\"\\\\ HTTP/1.1'),
+    (b"\x16\x03\x01\xe9\r\n\r\n", "\x16\x03\x01\xe9", "\\x16\\x03\\x01\\xe9"),
+    (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\n\r\n", "GET /" + "a" * 251, "GET /" + "a" * 251),
+    (b"GET / HTTP/1.1\r\n\r\n", "GET / HTTP/1.1", "GET / HTTP/1.1"),
+]
+
+
+@pytest.mark.parametrize("sent, in_json, in_combined", REFUSED, ids=range(len(REFUSED)))
+def test_what_is_refused_unread_shows_its_first_line(start, verge, sent, in_json, in_combined):
+    node = combined(start)
+    for one in (verge, node):
+        one.client.get("/before")
+        response, _ = one.client.raw(sent)
+        assert response.status in (400, 414)
+    assert [line["line"] for line in verge.log(2) if line["path"] == ""] == [in_json]
+    text = eventually(lambda: node.access_log.exists() and node.access_log.read_text().count("\n") == 2
+                      and node.access_log.read_text(), "two lines")
+    assert f'] "{in_combined}" {response.status} ' in text
 
 
 def test_nothing_is_lost_when_it_stops(verge):
