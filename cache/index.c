@@ -79,16 +79,19 @@ static struct object *find_variant(const struct index_entry *e, const struct req
     return NULL;
 }
 
-/* Joins the fetch that is under way for such a request, or begins one. Before the head is there,
- * requests belong together unless the key's last known Vary tells them apart. */
+/* Joins the fetch, or the load, that is under way for such a request, or begins one. Before the
+ * head is there, requests belong together unless the key's last known Vary tells them apart. Who
+ * can have an answer from the disk does not wait for the origin. */
 static bool join_or_lead(struct index *ix, struct index_entry *e, const struct key *key,
-                         const struct request *req, struct arena *arena, struct object **pending)
+                         const struct request *req, bool loads, struct arena *arena,
+                         struct object **pending)
 {
     struct slice vary_key = SLICE_NONE;
     if (e->vary.n) key_vary(e->vary, req, arena, &vary_key);
     for (unsigned i = 0; i < e->pending_count; i++) {
         struct pending *p = &e->pendings[i];
-        if (!entry_usable(e, p->object) || is_overtaken(e, p->object)) continue;
+        if (p->loads != loads || !entry_usable(e, p->object) || is_overtaken(e, p->object))
+            continue;
         if (!slice_eq(p->vary_key, vary_key)) continue;
         *pending = object_hold(p->object);
         return true;
@@ -97,14 +100,14 @@ static bool join_or_lead(struct index *ix, struct index_entry *e, const struct k
     e->pendings = xrealloc(e->pendings, (e->pending_count + 1) * sizeof *e->pendings);
     metric_add(METRIC_CACHE_PENDING, 1);
     e->pendings[e->pending_count++] =
-        (struct pending){ object_hold(*pending), index_copy(vary_key) };
+        (struct pending){ object_hold(*pending), index_copy(vary_key), loads };
     return false;
 }
 
 static void refresh_stale(struct index *ix, struct index_entry *e, const struct key *key,
                           const struct request *req, struct arena *arena, struct lookup_result *out)
 {
-    bool joined = join_or_lead(ix, e, key, req, arena, &out->pending);
+    bool joined = join_or_lead(ix, e, key, req, false, arena, &out->pending);
     out->refresh = !joined;
     if (joined) object_drop(&out->pending);
 }
@@ -136,7 +139,7 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
         out->verdict = LOOKUP_PASS;
         return;
     }
-    bool joined = join_or_lead(ix, e, key, req, arena, &out->pending);
+    bool joined = join_or_lead(ix, e, key, req, load, arena, &out->pending);
     if (load) {
         out->verdict = joined ? LOOKUP_JOIN : LOOKUP_LOAD;
         return;
@@ -212,6 +215,8 @@ bool index_publish(struct index *ix, struct object *o)
     entry_obey(e, &whole);
     entry_forget_pending(e, o);
     bool valid = entry_usable(e, o) && !is_overtaken(e, o);
+    /* The place that it may have taken over (304) is its own, though what had it was evicted. */
+    if (valid) index_mark_loaded(ix, o);
     if (valid && ix->disk) disk_forget_superseded(ix->disk, &o->key, o->vary, o->vary_key);
     if (valid)
         entry_insert(ix, e, o, &removed);

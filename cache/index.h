@@ -137,5 +137,8 @@ void index_touch(struct index *ix, struct object *o);
 /* Evicts until the budget holds, as far as a bounded effort gets. */
 void index_make_room(struct index *ix);
 bool index_over_budget(const struct index *ix);
+/* Evicts all that the disk has as well: nothing is lost by it. Returns how many; *queued: how many
+ * whole ones are still on their way to the disk. */
+unsigned index_evict_stored(struct index *ix, unsigned *queued);
 
 #endif

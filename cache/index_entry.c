@@ -238,13 +238,21 @@ void index_drop_removed(struct index *ix, struct removed *removed)
     free(removed->v);
 }
 
+/* What takes the place of the other in memory stands for the same on the disk. */
+static bool have_one_place(const struct index *ix, struct object *a, struct object *b)
+{
+    if (a->payload == b->payload) return true;
+    struct stored *place = ix->disk ? payload_stored(a->payload) : NULL;
+    return place && place == payload_stored(b->payload);
+}
+
 void entry_insert(struct index *ix, struct index_entry *e, struct object *o,
                   struct removed *removed)
 {
     for (unsigned i = e->variant_count; i-- > 0;) {
         struct object *old = e->variants[i];
         if (variant_is(old, o->vary, o->vary_key) || !entry_usable(e, old))
-            entry_take(ix, e, i, removed, old->payload == o->payload);
+            entry_take(ix, e, i, removed, have_one_place(ix, old, o));
     }
     while (e->variant_count >= ix->variants_max)
         entry_take(ix, e, e->variant_count - 1, removed, false);

@@ -5,10 +5,12 @@
 
 #include "cache/index.h"
 
-/* A fetch under way, and for whom: the values of the key's last known Vary. */
+/* A fetch under way, or a load of what the disk has, and for whom: the values of the key's last
+ * known Vary. */
 struct pending {
     struct object *object;
     struct slice vary_key;
+    bool loads;
 };
 
 /* Sequences of invalidations. */

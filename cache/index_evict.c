@@ -120,3 +120,38 @@ void index_make_room(struct index *ix)
         evict_one(ix, &ix->shards[shard++ % INDEX_SHARDS]);
     }
 }
+
+/* ---- all that the disk has ---- */
+
+static void evict_stored_of(struct index *ix, struct index_entry *e, struct removed *removed,
+                            unsigned *queued)
+{
+    for (unsigned i = e->variant_count; i-- > 0;) {
+        struct object *o = e->variants[i];
+        if (object_state(o) != OBJECT_COMPLETE) continue;
+        if (object_is_being_written(o))
+            ++*queued;
+        else if (payload_stored(o->payload))
+            entry_take(ix, e, i, removed, true);
+    }
+}
+
+unsigned index_evict_stored(struct index *ix, unsigned *queued)
+{
+    unsigned evicted = 0;
+    *queued = 0;
+    for (struct index_shard *s = ix->shards; s < ix->shards + INDEX_SHARDS; s++) {
+        struct removed removed = { 0 };
+        pthread_mutex_lock(&s->lock);
+        for (size_t i = s->entry_count; i-- > 0;) { /* tidying fills the gap with the last */
+            struct index_entry *e = s->entries[i];
+            evict_stored_of(ix, e, &removed, queued);
+            entry_tidy(ix, s, e);
+        }
+        pthread_mutex_unlock(&s->lock);
+        evicted += removed.n;
+        index_drop_removed(ix, &removed);
+    }
+    metric_add(METRIC_CACHE_EVICTIONS, evicted);
+    return evicted;
+}

@@ -205,6 +205,16 @@ static void assert_gone(const char *name)
     assert_null(s);
 }
 
+static struct lookup_result look(const char *name)
+{
+    static const struct cache_policy policy;
+    struct request r = { .method = METHOD_GET };
+    struct key key = key_of(name);
+    struct lookup_result out;
+    index_lookup(&ix, &key, &policy, &r, 120000, &arena, &out); /* what is stored is stale */
+    return out;
+}
+
 /* ---- the tests ---- */
 
 static void test_what_is_written_reads_back(void **state)
@@ -470,6 +480,86 @@ static void test_a_hit_in_memory_is_written(void **state)
 
 /* A 304 brings a head that does not fit into the value with the body any more: the write is over
  * all the same, or the object could never be evicted. */
+static void test_all_that_it_has_is_evicted(void **state)
+{
+    (void)state;
+    unsigned queued;
+    struct object *o = make_object("not on the disk", 1000, atomic_load(&ix.purge_seq));
+    assert_true(index_publish(&ix, o));
+    for (int i = 0; i < 100; i++) {
+        char name[32];
+        snprintf(name, sizeof name, "object %d", i);
+        store(name, 1000);
+    }
+    assert_int_equal(index_evict_stored(&ix, &queued), 100);
+    assert_int_equal(queued, 0);
+    assert_int_equal(index_evict_stored(&ix, &queued), 0);
+    struct key key = key_of("not on the disk");
+    struct object *there;
+    assert_int_equal(index_variants(&ix, &key, &there, 1), 1);
+    assert_ptr_equal(there, o);
+    object_drop(&there);
+    object_drop(&o);
+}
+
+/* Evicted while it is validated: what is on the disk is not waited for at the origin. */
+static void test_a_load_joins_no_fetch(void **state)
+{
+    (void)state;
+    store("stale", 1000);
+    struct lookup_result fetch = look("stale");
+    assert_int_equal(fetch.verdict, LOOKUP_VALIDATE);
+    evict_all();
+    struct lookup_result load = look("stale"), other = look("stale");
+    assert_int_equal(load.verdict, LOOKUP_LOAD);
+    assert_ptr_not_equal(load.pending, fetch.pending);
+    assert_int_equal(other.verdict, LOOKUP_JOIN);
+    assert_ptr_equal(other.pending, load.pending);
+    index_release(&ix, load.pending, 0);
+    index_release(&ix, fetch.pending, 0);
+    object_drop(&fetch.object);
+    object_drop(&fetch.pending);
+    object_drop(&load.pending);
+    object_drop(&other.pending);
+}
+
+/* The body that a 304 confirms stays on the disk, though what had it was evicted meanwhile, and
+ * though it was loaded again. */
+static void test_a_304_keeps_the_place_of_what_was_evicted(void **state)
+{
+    (void)state;
+    for (int loaded = 0; loaded < 2; loaded++) {
+        const char *name = loaded ? "loaded again" : "evicted";
+        struct key key = key_of(name);
+        struct object *old;
+        store(name, 1000);
+        assert_int_equal(index_variants(&ix, &key, &old, 1), 1);
+        evict_all();
+        if (loaded) {
+            struct stored *place = find(name);
+            struct payload *p = payload_new_stored(&disk->directory, place, true);
+            budget_charge(&ix.budget, p->cost_bytes);
+            struct object *again = object_whole(&key, &ix.budget, 65536, p, &old->head,
+                                                &old->freshness, SLICE_NONE, SLICE_NONE, 1);
+            assert_true(index_insert_loaded(&ix, again, place));
+            stored_drop(&disk->directory, &place);
+            payload_drop(p);
+            object_drop(&again);
+        }
+        struct object *o = object_with_payload(old, &old->head, &old->freshness, SLICE_NONE,
+                                               SLICE_NONE, atomic_load(&ix.purge_seq));
+        assert_true(index_publish(&ix, o));
+        object_drop(&o);
+        object_drop(&old);
+        evict_all();
+        assert_stored(name, 1000);
+        struct lookup_result load = look(name);
+        assert_int_equal(load.verdict, LOOKUP_LOAD);
+        index_release(&ix, load.pending, 0);
+        object_drop(&load.pending);
+    }
+}
+
 static void test_a_head_that_has_no_room(void **state)
 {
     (void)state;
@@ -531,6 +621,9 @@ int main(void)
         cmocka_unit_test(test_purges_go_on_from_where_they_were),
         cmocka_unit_test(test_what_is_displaced_on_the_way),
         cmocka_unit_test(test_a_head_that_has_no_room),
+        cmocka_unit_test(test_all_that_it_has_is_evicted),
+        cmocka_unit_test(test_a_load_joins_no_fetch),
+        cmocka_unit_test(test_a_304_keeps_the_place_of_what_was_evicted),
         cmocka_unit_test(test_the_log_goes_round),
         cmocka_unit_test(test_the_catalog_catches_up),
         cmocka_unit_test(test_another_boot),
