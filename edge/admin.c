@@ -38,13 +38,14 @@ static void send_config(struct exchange *x)
 
 static const struct resource {
     struct slice path;
-    void (*send)(struct exchange *x);
+    void (*send)(struct exchange *x);   /* NULL: there is nothing to see */
     void (*remove)(struct exchange *x); /* NULL: it cannot be */
 } resources[] = {
     { SLICE("/metrics"), send_metrics, NULL },
     { SLICE("/healthz"), send_health, NULL },
     { SLICE("/config"), send_config, NULL },
     { SLICE("/cache"), admin_cache_stat, NULL },
+    { SLICE("/cache/memory"), NULL, admin_cache_evict },
     { SLICE("/cache/objects"), admin_cache_list, NULL },
     { SLICE("/cache/object"), admin_object_get, admin_object_remove },
 };
@@ -57,15 +58,21 @@ static const struct resource *find_resource(struct slice path)
     return NULL;
 }
 
+static struct slice allowed(const struct resource *resource)
+{
+    if (!resource->send) return SLICE("DELETE");
+    return resource->remove ? SLICE("GET, HEAD, DELETE") : SLICE("GET, HEAD");
+}
+
 static void answer(struct exchange *x, const struct resource *resource)
 {
     enum method method = x->request.method;
-    if (method == METHOD_GET || method == METHOD_HEAD)
+    if (resource->send && (method == METHOD_GET || method == METHOD_HEAD))
         resource->send(x);
     else if (method == METHOD_DELETE && resource->remove)
         resource->remove(x);
     else
-        admin_refuse_method(x, resource->remove ? SLICE("GET, HEAD, DELETE") : SLICE("GET, HEAD"));
+        admin_refuse_method(x, allowed(resource));
 }
 
 /* ---- the handler ---- */

@@ -5,6 +5,7 @@
  *
  *     GET    /cache                                  figures of both tiers (admin_cache)
  *     GET    /cache/objects?limit=&cursor=&prefix=   a list, a page at a time (admin_cache)
+ *     DELETE /cache/memory                          what the disk has as well goes from memory
  *     GET    /cache/object?key=                      all there is of one key (admin_object)
  *     DELETE /cache/object?key=                      and that it goes
  *

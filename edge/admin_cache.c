@@ -84,6 +84,21 @@ void admin_cache_stat(struct exchange *x)
     admin_page_send(x, &page, ADMIN_JSON);
 }
 
+/* ---- memory ---- */
+
+void admin_cache_evict(struct exchange *x)
+{
+    const char *wrong = query_read(target_query(x->request.target), NULL, 0, &x->arena);
+    unsigned queued, evicted;
+    if (wrong) {
+        admin_refuse(x, wrong);
+        return;
+    }
+    evicted = index_evict_stored(index_of(x), &queued);
+    admin_send_json(x,
+                    arena_printf(&x->arena, "{\"evicted\":%u,\"queued\":%u}\n", evicted, queued));
+}
+
 /* ---- the list ---- */
 
 /* Where a page ends and the next one begins. item: how many of the directory's bucket were listed.

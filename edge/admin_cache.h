@@ -16,5 +16,8 @@ void admin_cache_stat(struct exchange *x);
 /* {"objects":[rows of admin_row], "disk_listed":bool, "cursor":null or a string}. Parameters: limit
  * (1 to 1000; default 100), cursor (of the page before), prefix (of keys as they are shown). */
 void admin_cache_list(struct exchange *x);
+/* Evicts from memory all that the disk has as well. {"evicted":count, "queued":count}: the latter
+ * are whole, and still on their way to the disk. */
+void admin_cache_evict(struct exchange *x);
 
 #endif

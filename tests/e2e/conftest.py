@@ -1,5 +1,7 @@
 """Fixtures: a scripted origin, the node before it, and a client before that. Fresh for each test."""
 
+import itertools
+
 import pytest
 
 pytest.register_assert_rewrite("harness")
@@ -17,8 +19,16 @@ def origin():
 
 PROTOCOLS = ["h1", "h1-tls", "h2", "h3"]
 
-# What a client sees of these must not depend on the protocol it speaks. A scenario about the bytes of
-# HTTP/1.1 among them is marked `http1`.
+# What is behind the cache: nothing; a disk; a disk, and a memory that gives up before each request what the
+# disk has, so that each hit is read from there.
+TIERS = ["memory", "disk", "reread"]
+
+# What a scenario runs over. All of both with --everything.
+MATRIX = [("h1", "memory"), ("h1", "disk"), ("h1", "reread"), ("h1-tls", "memory"), ("h2", "disk"), ("h3", "disk")]
+
+# What a client sees of these must depend neither on the protocol it speaks nor on what is behind the cache.
+# A scenario about the bytes of HTTP/1.1 among them is marked `http1`, one that brings its own disk or is about
+# having none `own_disk`.
 OVER_ALL = {f"test_{name}" for name in (
     "alt_svc",
     "chunked", "collapse", "conditional", "disk_hit", "forwarding", "freshness", "head", "hit", "http10", "interim",
@@ -30,18 +40,35 @@ OVER_ALL = {f"test_{name}" for name in (
 ABOUT_ONE = {"test_h2": "h2", "test_h3": "h3"}
 
 
+def pytest_addoption(parser):
+    parser.addoption("--everything", action="store_true", help="each protocol with each tier")
+
+
 def pytest_configure(config):
     config.addinivalue_line("markers", "http1: about the bytes of HTTP/1.1, runs over h1 and h1-tls")
+    config.addinivalue_line("markers", "own_disk: brings its own disk, or is about having none")
+
+
+def combinations(module, is_marked, everything):
+    """Of protocol and tier, for a scenario of that module."""
+    if module not in OVER_ALL:
+        return [(ABOUT_ONE.get(module, "h1"), "memory")]
+    if is_marked("own_disk"):
+        chosen = [(protocol, "memory") for protocol in PROTOCOLS]
+    elif everything:
+        chosen = list(itertools.product(PROTOCOLS, TIERS))
+    else:
+        chosen = MATRIX
+    return [(protocol, tier) for protocol, tier in chosen if protocol.startswith("h1") or not is_marked("http1")]
 
 
 def pytest_generate_tests(metafunc):
     if "protocol" not in metafunc.fixturenames:
         return
     module = metafunc.module.__name__.rpartition(".")[2]
-    protocols = PROTOCOLS if module in OVER_ALL else [ABOUT_ONE.get(module, "h1")]
-    if metafunc.definition.get_closest_marker("http1"):
-        protocols = [protocol for protocol in protocols if protocol.startswith("h1")]
-    metafunc.parametrize("protocol", protocols)
+    chosen = combinations(module, metafunc.definition.get_closest_marker, metafunc.config.getoption("everything"))
+    ids = [protocol if tier == "memory" else f"{protocol}-{tier}" for protocol, tier in chosen]
+    metafunc.parametrize("protocol, tier", chosen, ids=ids)
 
 
 @pytest.fixture
@@ -50,14 +77,14 @@ def scheme(protocol):
 
 
 @pytest.fixture
-def start(tmp_path, origin, protocol):
+def start(tmp_path, origin, protocol, tier):
     """Starts nodes with configurations of the test's own: start(route="ttl 200 1m;")."""
     nodes, clients = [], []
 
     def run(**options):
         directory = tmp_path / f"node{len(nodes)}"
         directory.mkdir()
-        nodes.append(Verge(directory, origin, protocol=protocol, **options))
+        nodes.append(Verge(directory, origin, protocol=protocol, tier=tier, **options))
         clients.append(Client(nodes[-1].port))
         nodes[-1].client = clients[-1]
         return nodes[-1]

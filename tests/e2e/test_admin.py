@@ -82,7 +82,7 @@ def test_a_refused_reload_leaves_the_running_one(verge):
 
 
 @pytest.mark.parametrize("path, method, status", [
-    ("/none", "GET", 404), ("/metrics", "POST", 405), ("/healthz", "HEAD", 200),
+    ("/none", "GET", 404), ("/metrics", "POST", 405), ("/cache/memory", "GET", 405), ("/healthz", "HEAD", 200),
 ])
 def test_other_requests(verge, path, method, status):
     assert verge.admin(path, method).status == status

@@ -97,6 +97,25 @@ def test_stat_with_a_disk(origin, stored):
     assert disk_["path"] in cache(stored, "stat")
 
 
+def test_memory_gives_up_what_the_disk_has(origin, stored):
+    bodies = {"/small": b"x" * 1000, "/large": pattern(3 * MEGABYTE), "/none": b""}
+    for target, body in bodies.items():
+        origin.on(target, fresh(body))
+    store(stored, *bodies)
+    assert stored.evict() == 3
+    assert stat(stored)["memory"]["objects"] == 0
+    for target, body in bodies.items():
+        response = stored.client.get(target)
+        assert response.hit and response.body == body
+    assert origin.count() == 3
+
+
+def test_memory_keeps_what_nothing_else_has(origin, verge):
+    origin.on("/", fresh(b"x"))
+    verge.client.get("/")
+    assert verge.evict() == 0 and verge.client.get("/").hit
+
+
 def test_what_is_fetched_is_pending(origin, verge):
     gate = origin.gate()
     origin.on("/", [gate, b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\nx"])

@@ -8,6 +8,8 @@ import pytest
 from harness import (CHUNK_BYTES, CLOSE, MEGABYTE, Reply, Truncated, disk, eventually, fresh, in_parallel, outlive,
                      pattern, store, wait_until_stored)
 
+pytestmark = pytest.mark.own_disk
+
 ETAG = '"v1"'
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 LARGE = 5 * MEGABYTE  # more than an eighth of the memory

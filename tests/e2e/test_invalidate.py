@@ -88,6 +88,7 @@ def test_the_counter_tells(origin, verge):
     assert verge.metric("verge_cache_invalidations_total") == 1
 
 
+@pytest.mark.own_disk
 def test_references_on_the_disk_are_forgotten_there_too(origin, start):
     """Two processes later, and whether memory has them or only the disk."""
     verge = start(**disk())

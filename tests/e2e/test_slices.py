@@ -534,6 +534,7 @@ def disked(start):
     return start(**disk("256M", more="slice 64K;"))
 
 
+@pytest.mark.own_disk
 def test_slices_come_back_from_the_disk(origin, disked):
     resource = Resource(300_000)
     origin.on("/", resource)
@@ -547,6 +548,7 @@ def test_slices_come_back_from_the_disk(origin, disked):
     assert response.hit and len(asked(origin)) == 5
 
 
+@pytest.mark.own_disk
 def test_more_slices_than_memory_holds(origin, disked):
     resource = Resource(20_000_000)
     origin.on("/", resource)
@@ -561,6 +563,7 @@ def test_more_slices_than_memory_holds(origin, disked):
     assert len(asked(origin)) == count
 
 
+@pytest.mark.own_disk
 @pytest.mark.parametrize("kill", [False, True])
 def test_invalidated_slices_do_not_come_back(origin, disked, kill):
     old, new = Resource(300_000, 1), Resource(300_000, 2)
@@ -575,6 +578,7 @@ def test_invalidated_slices_do_not_come_back(origin, disked, kill):
     check(ask(disked.client, "0-"), new, 0, 300_000)
 
 
+@pytest.mark.own_disk
 def test_an_unsafe_method_elsewhere_takes_none_from_the_disk(origin, disked):
     resource = Resource(300_000)
     origin.on("/", resource)
@@ -587,6 +591,7 @@ def test_an_unsafe_method_elsewhere_takes_none_from_the_disk(origin, disked):
     assert ask(disked.client, "0-9").hit and ask(disked.client, "200000-200009").hit
 
 
+@pytest.mark.own_disk
 def test_a_stored_slice_of_an_old_version_is_replaced_on_the_disk(origin, disked):
     old, new = Resource(200_000, 1), Resource(200_000, 2)
     origin.on("/", old)

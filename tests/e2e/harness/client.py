@@ -75,6 +75,7 @@ class Response:
 
 NAME = "test.example"  # whom a client asks for, where nothing else is said
 SPEAKS = {}  # the protocol of each node's port: "h1" unless said otherwise here
+BEFORE = {}  # by port too: what is done before each request that is sent whole
 
 
 def trusting(*protocols):
@@ -107,7 +108,7 @@ def hang_up(sock):
 
 
 class Asking:
-    """What all connections have in common: a request whole from its pieces, a response too."""
+    """What all connections have in common: a request whole from its pieces, a response too. To be given: port."""
 
     def __enter__(self):
         return self
@@ -119,6 +120,8 @@ class Asking:
         """Sends a request: a body of bytes with a length, any other iterable without."""
         pieces = [body] if isinstance(body, bytes) else body
         length = len(body) if isinstance(body, bytes) else None
+        if self.port in BEFORE:
+            BEFORE[self.port]()
         self.begin(method, target, headers, length, bodiless=body is None)
         for piece in pieces or ():
             self.write(piece)
@@ -143,6 +146,7 @@ class Connection(Asking):
     multiplexed = False
 
     def __init__(self, port, name=NAME, receive_buffer_bytes=None):
+        self.port = port
         if SPEAKS.get(port, "h1") == "h1":
             self.sock = dial(port, receive_buffer_bytes)
         else:

@@ -56,7 +56,7 @@ class H2Connection(Multiplexed):
 
     def __init__(self, port, name=NAME, receive_buffer_bytes=None, window=65535,
                  total_window=CONNECTION_WINDOW):
-        super().__init__()
+        super().__init__(port)
         self.sock = dial_tls(port, "h2", name, receive_buffer_bytes)
         assert self.sock.selected_alpn_protocol() == "h2", "the node does not want HTTP/2"
         self.streams = {}

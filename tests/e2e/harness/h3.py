@@ -174,7 +174,7 @@ class H3Connection(Multiplexed):
     version = "3"
 
     def __init__(self, port, name=NAME, receive_buffer_bytes=None, settings=b"", at_once=False, **options):
-        super().__init__()
+        super().__init__(port)
         options.setdefault("window", 65536 if receive_buffer_bytes else 1 << 18)
         self.program = Program.get()
         self.streams, self.bidi, self.uni = {}, itertools.count(0, 4), itertools.count(2, 4)

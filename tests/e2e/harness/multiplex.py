@@ -27,7 +27,7 @@ class Stream(Pieces, Asking):
     multiplexed = True
 
     def __init__(self, connection):
-        self.connection, self.method = connection, "GET"
+        self.connection, self.port, self.method = connection, connection.port, "GET"
         self.heads, self.data = deque(), bytearray()
         self.trailers = Fields()
         self.whole = False  # the end has come
@@ -115,7 +115,8 @@ class Multiplexed(Asking):
 
     multiplexed = True
 
-    def __init__(self):
+    def __init__(self, port):
+        self.port = port
         self.current = None
         self.gone = None    # why there is no connection any more
         self.goaway = None  # the last stream the node says it has taken, as (stream, code)

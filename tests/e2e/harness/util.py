@@ -8,7 +8,7 @@ import threading
 import time
 
 BUILD = os.environ.get("VERGE_BUILD", "")
-DEADLINE_S = 60 if BUILD else 15
+DEADLINE_S = 60 if BUILD else 30
 
 # Each of pytest's processes has a hundred ports of its own.
 _first = 18000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])

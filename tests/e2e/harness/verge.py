@@ -9,7 +9,7 @@ from collections import defaultdict
 from pathlib import Path
 from string import Template
 
-from .client import SPEAKS, Client
+from .client import BEFORE, SPEAKS, Client
 from .util import BUILD, DEADLINE_S, eventually, free_port
 from .wire import Truncated
 
@@ -48,16 +48,19 @@ def parse_metrics(text):
 class Verge:
     """
     `snippets` are put into the configuration above: memory=, cache=, origin=, site=, route=, top=. `config`
-    replaces the whole text; it may use the same $names. `protocol` is what clients speak to it. `environment`
-    is added to the process's own, `launcher` is a command that gets the program's as its arguments.
+    replaces the whole text; it may use the same $names. `protocol` is what clients speak to it, `tier` what is
+    behind its cache, as conftest.py says. `environment` is added to the process's own, `launcher` is a command
+    that gets the program's as its arguments.
     """
 
-    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", environment=(), launcher=(),
-                 **snippets):
+    def __init__(self, directory, origin, /, config=CONFIG, protocol="h1", tier="memory", environment=(),
+                 launcher=(), **snippets):
         self.directory, self.origin, self.config = Path(directory), origin, config
         self.port, self.admin_port = free_port(), free_port()
-        self.tls = protocol != "h1"
+        self.tls, self.tier = protocol != "h1", tier
         SPEAKS.update({self.port: protocol, self.admin_port: "h1"})
+        if tier == "reread":
+            BEFORE[self.port] = self.evict
         self.access_log = self.directory / "access.log"
         self.error_log = self.directory / "stderr"
         self.file = self.directory / "verge.conf"
@@ -72,14 +75,22 @@ class Verge:
     def write_config(self, **snippets):
         names = defaultdict(str, port=self.port, admin_port=self.admin_port,
                             origin_port=self.origin.port, access_log=self.access_log,
-                            directory=self.directory, memory="64M")
+                            directory=self.directory, memory="8M" if self.tier == "reread" else "64M")
         names.update(snippets)
         # Twice, because a snippet may use the names as well.
         text = Template(Template(self.config).substitute(names)).substitute(names)
         if self.tls:
             text = text.replace(f"listen 127.0.0.1:{self.port};",
                                 f"listen 127.0.0.1:{self.port} tls; certificate self_signed;")
+        if self.tier != "memory":
+            text = self.with_disk(text)
         self.file.write_text(text)
+
+    def with_disk(self, text):
+        assert not re.search(r"\bdisk\s", text), "a scenario with a disk of its own is to be marked own_disk"
+        before, block, after = text.partition("cache {")
+        disk = f"disk {self.directory}/disk 64M;"
+        return f"{before}{block} {disk}{after}" if block else f"cache {{ {disk} }}\n{text}"
 
     # -- the process
 
@@ -136,7 +147,8 @@ class Verge:
         self.check_errors()
 
     def abandon(self):
-        SPEAKS.pop(self.port, None)  # it may be somebody else's next
+        for known in (SPEAKS, BEFORE):
+            known.pop(self.port, None)  # it may be somebody else's next
         if self.process.poll() is None:
             self.kill()
 
@@ -152,6 +164,22 @@ class Verge:
             return client.request(method, path, [("Connection", "close")], body)
         finally:
             client.close()
+
+    def evict(self):
+        """Memory gives up all that the disk has, once that has all it is to get. Returns how much."""
+        evicted = 0
+
+        def is_done():
+            nonlocal evicted
+            try:
+                answer = json.loads(self.admin("/cache/memory", "DELETE").body)
+            except (ConnectionError, Truncated):
+                return True  # it is going
+            evicted += answer["evicted"]
+            return answer["queued"] == 0
+
+        eventually(is_done, "the disk has what is whole")
+        return evicted
 
     def metrics(self):
         return parse_metrics(self.admin("/metrics").body.decode())
