@@ -10,8 +10,24 @@ import time
 BUILD = os.environ.get("VERGE_BUILD", "")
 DEADLINE_S = 60 if BUILD else 30
 
-# Each of pytest's processes has a hundred ports of its own.
-_first = 18000 + 100 * int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+
+def claim_ports():
+    """
+    The first of a hundred ports that are this process's own while it lives, below the ephemeral range. The
+    claim is a name that one socket at a time may have, of those in the network that the ports are of.
+    """
+    for first in range(19000, 32700, 100):
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0verge-test-ports-{first}")
+        except OSError:
+            claim.close()
+            continue
+        return first, claim
+    raise AssertionError("all ports are taken by other tests")
+
+
+_first, _claim = claim_ports()
 _start = random.randrange(100)
 _ports = (_first + (_start + n) % 100 for n in itertools.count())
 
@@ -34,8 +50,7 @@ def outlive(seconds=1):
 
 def free_port():
     """
-    A port nobody listens at: below the ephemeral range, so that no client takes it meanwhile, and
-    in turn, so that it is not one that was just in use.
+    A port nobody listens at, and no other test may: in turn, so that it is not one that was just in use.
     """
     for port in itertools.islice(_ports, 100):
         with socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
