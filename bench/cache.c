@@ -77,7 +77,7 @@ static void memory_offer(struct tier *tier, uint32_t id)
     struct object *o = m->pending;
     struct response head = usual_head();
     size_t body_cost = block_cost(tier->sizes[id]);
-    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, true);
+    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, AUDIENCE_REUSE);
     o->payload->cost_bytes = body_cost;
     budget_charge(&m->index.budget, body_cost);
     object_complete(o, NULL);

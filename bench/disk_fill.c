@@ -89,7 +89,7 @@ static struct object *make_object(struct filler *f)
     struct response head = { .status = 200, .length = (int64_t)size, .fields = { fields, 3, 3 } };
     struct freshness fresh = { .received_ms = clock_wall_ms(), .lifetime_ms = 86400000 };
     struct object *o = object_new(&key, &f->store->index.budget, 0, 1 << 20);
-    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, true);
+    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, AUDIENCE_REUSE);
     if (!index_publish(&f->store->index, o)) die("an object was not stored");
     append_body(o, size, f->number);
     f->bytes += size;

@@ -54,13 +54,6 @@ static bool is_overtaken(const struct index_entry *e, const struct object *o)
     return o->purge_seq < e->purges.last || o->purge_seq < e->purges.forgotten;
 }
 
-static bool selects(const struct object *o, const struct request *req, struct arena *arena)
-{
-    struct slice key;
-    if (o->vary.n == 0) return true;
-    return key_vary(o->vary, req, arena, &key) && slice_eq(key, o->vary_key);
-}
-
 static bool has_usable(const struct index_entry *e)
 {
     for (unsigned i = 0; i < e->variant_count; i++) {
@@ -74,7 +67,7 @@ static struct object *find_variant(const struct index_entry *e, const struct req
 {
     for (unsigned i = 0; i < e->variant_count; i++) {
         struct object *o = e->variants[i];
-        if (entry_usable(e, o) && selects(o, req, arena)) return o;
+        if (entry_usable(e, o) && object_selects(o, req, arena)) return o;
     }
     return NULL;
 }
@@ -145,8 +138,13 @@ static void look_in_entry(struct index *ix, struct index_entry *e, const struct 
         return;
     }
     bool has_base = o && object_state(o) == OBJECT_COMPLETE;
+    bool alone = joined && o && (reuse == REUSE_RELOAD || !freshness_is_ever_reused(&o->freshness));
+    if (alone) object_drop(&out->pending);
     if (has_base && !joined) out->object = object_hold(o);
-    out->verdict = joined ? LOOKUP_JOIN : has_base ? LOOKUP_VALIDATE : LOOKUP_LEAD;
+    out->verdict = alone      ? LOOKUP_PASS
+                   : joined   ? LOOKUP_JOIN
+                   : has_base ? LOOKUP_VALIDATE
+                              : LOOKUP_LEAD;
     bool insists =
         reuse == REUSE_RELOAD || is_fresh(o, now_ms); /* by more than the response demands */
     out->reload = o && insists;

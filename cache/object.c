@@ -205,14 +205,14 @@ static void copy_head(struct object *o, const struct response *head, struct slic
 
 void object_set_head(struct object *o, const struct response *head,
                      const struct freshness *freshness, struct slice vary, struct slice vary_key,
-                     bool retain)
+                     enum audience audience)
 {
     copy_head(o, head, vary, vary_key);
     o->freshness = *freshness;
-    o->shareable = retain;
+    o->audience = audience;
     pthread_mutex_lock(&o->lock);
     CHECK(object_state(o) == OBJECT_PENDING);
-    o->retain = retain;
+    o->retain = audience != AUDIENCE_ONE;
     set_state_locked(o, OBJECT_FILLING);
     wake_all_locked(o);
     pthread_mutex_unlock(&o->lock);
@@ -328,11 +328,12 @@ void object_fail(struct object *o, int error)
     pthread_mutex_unlock(&o->lock);
 }
 
-void object_replace(struct object *o, struct object *successor)
+void object_replace(struct object *o, struct object *successor, int error)
 {
     pthread_mutex_lock(&o->lock);
     CHECK(object_state(o) == OBJECT_PENDING);
     o->successor = object_hold(successor);
+    o->error = error;
     set_state_locked(o, OBJECT_REPLACED);
     wake_all_locked(o);
     pthread_mutex_unlock(&o->lock);
@@ -395,6 +396,21 @@ void object_leave(struct object *o)
     pthread_mutex_unlock(&o->lock);
 }
 
+bool object_selects(const struct object *o, const struct request *req, struct arena *arena)
+{
+    struct slice key;
+    if (o->vary.n == 0) return true;
+    return key_vary(o->vary, req, arena, &key) && slice_eq(key, o->vary_key);
+}
+
+bool object_may_answer(const struct object *o, const struct cache_policy *p,
+                       const struct request *req, bool stands_in, int64_t now_ms,
+                       struct arena *arena)
+{
+    return object_selects(o, req, arena) &&
+           policy_may_use(p, req, o->audience, &o->freshness, stands_in, now_ms);
+}
+
 bool object_wait_head(struct object *o, struct wait *w)
 {
     pthread_mutex_lock(&o->lock);
@@ -419,7 +435,7 @@ struct object *object_whole(const struct key *key, struct budget *budget, size_t
     struct object *o = object_new(key, budget, purge_seq, window_bytes);
     payload_drop(o->payload);
     o->payload = payload_hold(payload);
-    o->shareable = true;
+    o->audience = AUDIENCE_REUSE;
     copy_head(o, head, vary, vary_key);
     o->freshness = *freshness;
     o->retain = o->ended = true;

@@ -57,7 +57,7 @@ struct object {
     const uint64_t *tags; /* hashes, tag_count of them: what a purge by tag looks at */
     unsigned tag_count;
     struct slice vary, vary_key; /* names, and the values of the request that fetched it */
-    bool shareable; /* was to be stored when its head came: requests that joined may use it */
+    enum audience audience;      /* with its head; see object_may_answer */
     char *head_memory;
     size_t head_bytes;
     struct payload *payload;
@@ -69,7 +69,7 @@ struct object {
 
     /* ---- until COMPLETE: under the lock ---- */
     pthread_mutex_t lock;
-    int error;
+    int error;     /* FAILED: why; REPLACED: see object_replace */
     bool ended;    /* the body is whole; a private object stays FILLING, as its segments still go */
     bool retain;   /* segments stay when read: it is being stored */
     bool spilling; /* too large for memory: segments go as they are on the disk */
@@ -111,11 +111,11 @@ size_t object_cost(struct object *o);
 
 /* ---- the fill's side, one worker ---- */
 
-/* Copies the head, PENDING -> FILLING, wakes everybody. retain: the body is kept; else only the
- * window. */
+/* Copies the head, PENDING -> FILLING, wakes everybody. The body is kept where it has an audience;
+ * else only the window. */
 void object_set_head(struct object *o, const struct response *head,
                      const struct freshness *freshness, struct slice vary, struct slice vary_key,
-                     bool retain);
+                     enum audience audience);
 /* The fill must stop once its readers have enough: true while it may go on; false after parking
  * room, whose ready comes when it may. */
 bool object_has_room(struct object *o, struct wait *room);
@@ -128,8 +128,9 @@ void object_stop_retaining(struct object *o, uint64_t held_max_bytes);
 void object_complete(struct object *o, const struct fields *trailers);
 /* The body, or the head, will not come. Has no effect on one that is COMPLETE. */
 void object_fail(struct object *o, int error);
-/* PENDING -> REPLACED; holds the successor. */
-void object_replace(struct object *o, struct object *successor);
+/* PENDING -> REPLACED; holds the successor. error: the origin's failure, for which the successor
+ * stands in; 0: it is what the origin's response made of it. */
+void object_replace(struct object *o, struct object *successor, int error);
 /* Calls ready once when no reader is left and nothing is to be stored, at once where that is so
  * already. By then there may be readers again: object_is_wanted tells. */
 void object_on_abandoned(struct object *o, struct wait *w);
@@ -145,6 +146,13 @@ bool object_has_company(struct object *o);
  * it is not stored and others have read on. */
 bool object_join(struct object *o);
 void object_leave(struct object *o);
+/* The object is one for this request (RFC 9111 section 4.1). */
+bool object_selects(const struct object *o, const struct request *req, struct arena *arena);
+/* Its head is there: may it answer a request that did not cause it? stands_in as in policy_may_use.
+ */
+bool object_may_answer(const struct object *o, const struct cache_policy *p,
+                       const struct request *req, bool stands_in, int64_t now_ms,
+                       struct arena *arena);
 /* Parks until the state is not PENDING: false, nothing parked, when it is so already. */
 bool object_wait_head(struct object *o, struct wait *w);
 /* Takes a parked wait off; where its note is on its way already, marks it cancelled: ready will not

@@ -404,6 +404,41 @@ bool policy_stale_if_error(const struct cache_policy *p, const struct request *r
            is_stale_accepted(&asked, f, ttl_ms);
 }
 
+bool policy_is_server_error(int status)
+{
+    return status == 500 || (status >= 502 && status <= 504);
+}
+
+enum audience policy_audience_unstored(const struct cache_policy *p, const struct response *res,
+                                       enum store_reason reason, const struct freshness *f)
+{
+    if (reason != STORE_NO_FRESHNESS || !policy_is_server_error(res->status)) return AUDIENCE_ONE;
+    struct directives d = read_directives(p, res);
+    unsigned validation = CC_NO_CACHE | CC_MUST_REVALIDATE | CC_PROXY_REVALIDATE;
+    bool is_plain = !(d.cc.flags & validation) && !(f->flags & FRESH_EXPLICIT);
+    return is_plain ? AUDIENCE_WAITING : AUDIENCE_ONE;
+}
+
+bool policy_may_use(const struct cache_policy *p, const struct request *req, enum audience audience,
+                    const struct freshness *f, bool stands_in, int64_t now_ms)
+{
+    if (audience != AUDIENCE_REUSE) return audience == AUDIENCE_WAITING;
+    switch (policy_reuse(p, req, f, now_ms)) {
+    case REUSE_FRESH:
+    case REUSE_STALE: return true;
+    case REUSE_VALIDATE:
+    case REUSE_RELOAD: break;
+    }
+    return stands_in && policy_stale_if_error(p, req, f, now_ms);
+}
+
+bool freshness_is_ever_reused(const struct freshness *f)
+{
+    return !(f->flags & FRESH_NO_CACHE) &&
+           (f->lifetime_ms > f->initial_age_ms ||
+            f->initial_age_ms - f->lifetime_ms < f->stale_while_revalidate_ms);
+}
+
 bool policy_only_if_cached(const struct request *req)
 {
     struct cache_control asked;

@@ -93,6 +93,27 @@ enum reuse {
 
 enum reuse policy_reuse(const struct cache_policy *p, const struct request *req,
                         const struct freshness *f, int64_t now_ms);
+
+/* Who may be given a response besides the client whose request brought it. */
+enum audience {
+    AUDIENCE_ONE,     /* nobody */
+    AUDIENCE_WAITING, /* those who wait for it: an error that says nothing about caching */
+    AUDIENCE_REUSE,   /* whoever may use it without another word of the origin */
+};
+
+/* The audience of a response that is not stored, for that reason of policy_store. */
+enum audience policy_audience_unstored(const struct cache_policy *p, const struct response *res,
+                                       enum store_reason reason, const struct freshness *f);
+/* Is this request one of the audience? Sections 4 and 5.2.2.4: a response that would have to be
+ * validated first answers nobody but the client that caused it. stands_in: for a newer one that the
+ * origin failed to give (stale-if-error). */
+bool policy_may_use(const struct cache_policy *p, const struct request *req, enum audience audience,
+                    const struct freshness *f, bool stands_in, int64_t now_ms);
+/* It can be used without validation by somebody, if only at the moment it arrives. What cannot is
+ * not worth waiting for: the next one will be the same. */
+bool freshness_is_ever_reused(const struct freshness *f);
+/* 500, 502, 503 or 504 (RFC 5861 section 4). */
+bool policy_is_server_error(int status);
 /* The origin failed or answered 500, 502, 503 or 504: may the stale response be used instead (RFC
  * 5861 section 4)? */
 bool policy_stale_if_error(const struct cache_policy *p, const struct request *req,

@@ -124,11 +124,11 @@ static void drop_conditions(struct miss *m)
 
 static const struct fetch_ops fetch_ops;
 
-static void ask(struct miss *m, struct body *request_body, bool te_trailers)
+static void ask(struct miss *m, struct body *request_body)
 {
     struct origin *o = origins_get(&m->edge->origins, m->config, m->route->origin);
     m->requested_ms = m->edge->worker.wall_ms;
-    fetch_start(&m->fetch, &m->scope, o, &m->request, request_body, te_trailers, &fetch_ops);
+    fetch_start(&m->fetch, &m->scope, o, &m->request, request_body, m->te_trailers, &fetch_ops);
     origin_drop(&o);
 }
 
@@ -171,7 +171,8 @@ void miss_start(struct edge *e, const struct miss_order *order, struct miss_watc
     m->watch = watch;
     if (watch) watch->miss = m;
     if (m->key.slice) metric_add(METRIC_SLICES_FETCHED, 1);
-    ask(m, order->request_body, order->te_trailers);
+    m->te_trailers = order->te_trailers;
+    ask(m, order->request_body);
 }
 
 /* ---- what the fetch says ---- */
@@ -180,6 +181,7 @@ static void tell_watch(struct miss *m, int status)
 {
     if (!m->watch) return;
     m->watch->status = status;
+    m->watch->error = m->fetch.error;
     if (!m->fetch.server) return;
     const struct config_server *s = m->fetch.server->config;
     m->watch->upstream =
@@ -192,7 +194,7 @@ static void ask_without_conditions(struct miss *m, struct body *body)
     body_close(&body);
     fetch_close(&m->fetch);
     drop_conditions(m);
-    ask(m, NULL, false);
+    ask(m, NULL);
 }
 
 static void on_head(struct fetch *f, const struct h1_response *r, struct body *body)
@@ -207,9 +209,9 @@ static void on_head(struct fetch *f, const struct h1_response *r, struct body *b
             ask_without_conditions(m, body);
         return;
     }
-    if (miss_is_server_error(status) && miss_may_use_stale(m)) {
+    if (policy_is_server_error(status) && miss_may_use_stale(m)) {
         body_close(&body);
-        miss_use_stale(m);
+        miss_use_stale(m, -E_ORIGIN_STATUS);
         return;
     }
     if (policy_invalidates(&m->client, &r->msg)) miss_invalidate(m, &r->msg);
@@ -234,7 +236,7 @@ static void on_failed(struct fetch *f, int error)
     struct miss *m = container_of(f, struct miss, fetch);
     tell_watch(m, 0);
     if (error_info(error)->blame == BLAME_ORIGIN && miss_may_use_stale(m))
-        miss_use_stale(m);
+        miss_use_stale(m, error);
     else
         fail(m, error);
 }

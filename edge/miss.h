@@ -28,6 +28,8 @@ struct miss_watch {
     struct exchange *exchange; /* gets interim responses */
     struct miss *miss;         /* NULL: it has ended */
     int status;                /* the origin's; 0: none */
+    int error; /* of the origin or a server of it, where something else answers: what
+                  is stale, or another server; 0: none */
     bool stored;
     const char *reason;     /* why not; NULL: stored, or not to be stored in the first place */
     struct slice upstream;  /* the server asked last, in the exchange's arena */

@@ -72,7 +72,7 @@ static bool is_too_large_for_memory(const struct miss *m)
     return length > 0 && (uint64_t)length > m->edge->node->index.object_memory_max_bytes;
 }
 
-/* Set-Cookie, or what private="..." names: taken out of what is stored, but the one who asked gets
+/* Set-Cookie, or what private="..." names: taken out of what others get, but the one who asked gets
  * it. */
 static void tell_unstored(struct miss *m, const struct fields *all, const struct fields *stored)
 {
@@ -88,7 +88,7 @@ static void tell_unstored(struct miss *m, const struct fields *all, const struct
     }
 }
 
-static void prepare_stored(struct miss *m, struct response *r)
+static void prepare_for_others(struct miss *m, struct response *r)
 {
     struct fields all = r->fields;
     all.v = arena_alloc(&m->arena, all.n * sizeof *all.v);
@@ -103,9 +103,9 @@ static void publish(struct miss *m)
 {
     struct judged *j = &m->judged;
     struct index *ix = miss_index(m);
-    object_set_head(m->object, &j->response, &j->freshness, j->vary, j->vary_key, j->kept);
+    object_set_head(m->object, &j->response, &j->freshness, j->vary, j->vary_key, j->audience);
     if (j->stored && !index_publish(ix, m->object)) {
-        j->stored = j->kept = false;
+        j->stored = false;
         object_stop_retaining(m->object, 2 * ix->object_memory_max_bytes);
     }
 }
@@ -146,7 +146,8 @@ static void refuse_slices(struct miss *m, const struct key *whole)
 static void release(struct miss *m)
 {
     int status = m->judged.response.status;
-    bool may_be_next_time = miss_is_server_error(status) || is_only_not_admitted(m) || m->key.slice;
+    bool may_be_next_time =
+        policy_is_server_error(status) || is_only_not_admitted(m) || m->key.slice;
     struct key whole;
     if (m->key.slice && status == 206) {
         key_whole(&m->key, &whole);
@@ -156,14 +157,16 @@ static void release(struct miss *m)
     index_release(miss_index(m), m->object, may_be_next_time ? 0 : uncacheable_until_ms(m));
 }
 
-/* An error that nothing forbids to share is given to all who wait for it, though it is fresh for
- * nobody else. */
-static bool is_shared_error(const struct miss *m, const struct response *r,
-                            enum store_reason reason)
+/* What is kept for those who wait must fit in a window: nobody evicts it. */
+static enum audience audience_of(const struct miss *m)
 {
-    return m->kind == MISS_SHARED && reason == STORE_NO_FRESHNESS &&
-           miss_is_server_error(r->status) && r->length >= 0 &&
-           (uint64_t)r->length <= m->config->cache.window_bytes;
+    const struct judged *j = &m->judged;
+    const struct response *r = &j->response;
+    if (j->stored) return AUDIENCE_REUSE;
+    bool fits = r->length >= 0 && (uint64_t)r->length <= m->config->cache.window_bytes;
+    return m->kind == MISS_SHARED && fits
+               ? policy_audience_unstored(&m->route->cache, r, j->reason, &j->freshness)
+               : AUDIENCE_ONE;
 }
 
 /* Whether it is written to the disk. What is too large for memory is, also where nobody has asked
@@ -188,12 +191,13 @@ static void judge_storing(struct miss *m)
     j->stored = j->reason == STORE_OK && may_be_stored(m, r);
     j->admitted = j->stored && admit_to_disk(m);
     if (is_too_large_for_memory(m) && !j->admitted) j->stored = false;
-    j->kept = j->stored || is_shared_error(m, r, j->reason);
-    if (j->kept) j->unshared = policy_unshared_names(&m->route->cache, r, &m->arena);
-    if (j->stored)
-        prepare_stored(m, r);
-    else if (m->route->cache.surrogate_control)
+    j->audience = audience_of(m);
+    if (j->audience != AUDIENCE_ONE) {
+        j->unshared = policy_unshared_names(&m->route->cache, r, &m->arena);
+        prepare_for_others(m, r);
+    } else if (m->route->cache.surrogate_control) {
         fields_remove(&r->fields, FIELD_SURROGATE_CONTROL);
+    }
 }
 
 /* The origin knows no ranges and sends all of it: that is another object than the one asked for,
@@ -210,7 +214,7 @@ static void become_whole(struct miss *m)
 /* Before its bytes come, so that who waited is there to read them. */
 static void hand_over(struct miss *m)
 {
-    if (m->asked) object_replace(m->asked, m->object);
+    if (m->asked) object_replace(m->asked, m->object, 0);
     object_drop(&m->asked);
 }
 
@@ -231,7 +235,8 @@ static void show_response(struct miss *m)
     publish(m);
     hand_over(m);
     tell_reason(m);
-    fill_start(&m->fill, miss_index(m), m->object, j->kept, j->admitted, body,
+    bool kept = j->stored || j->audience == AUDIENCE_WAITING;
+    fill_start(&m->fill, miss_index(m), m->object, kept, j->admitted, body,
                m->config->cache.object_max_bytes, &m->scope, on_fill_ended);
 }
 

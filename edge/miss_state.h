@@ -16,7 +16,8 @@ struct judged {
     struct slice vary, vary_key;
     struct slice unshared; /* names of fields that nobody but who asked may see */
     enum store_reason reason;
-    bool stored, kept, admitted;
+    bool stored, admitted;
+    enum audience audience;
 };
 
 struct miss {
@@ -40,6 +41,7 @@ struct miss {
     struct timer settle_patience;
     bool forgot;          /* something on the disk, for this response */
     struct object *asked; /* a slice's, where object is the whole; NULL: it is object */
+    bool te_trailers;     /* the client takes trailers */
     bool ending;
     int64_t requested_ms;
 };
@@ -47,11 +49,6 @@ struct miss {
 static inline struct index *miss_index(const struct miss *m)
 {
     return &m->edge->node->index;
-}
-
-static inline bool miss_is_server_error(int status)
-{
-    return status == 500 || (status >= 502 && status <= 504);
 }
 
 /* ---- miss.c ---- */
@@ -74,9 +71,9 @@ void miss_on_settle_patience_over(struct timer *t);
 
 /* A 304 that selects what was to be validated; takes the body. */
 void miss_use_validated(struct miss *m, const struct h1_response *from, struct body *body);
-/* The origin has failed: may the stale response stand in, and have it do so. */
+/* The origin has failed, with that error: may the stale response stand in, and have it do so. */
 bool miss_may_use_stale(const struct miss *m);
-void miss_use_stale(struct miss *m);
+void miss_use_stale(struct miss *m, int error);
 /* RFC 9111 section 4.3.5: what a HEAD says about the GET that is stored. */
 void miss_apply_head(struct miss *m, const struct response *r);
 /* RFC 9111 section 4.4. */

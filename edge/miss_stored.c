@@ -25,7 +25,7 @@ static struct object *freshen(struct miss *m, struct object *stored, const struc
     struct object *o =
         object_with_payload(stored, &merged, &fresh, vary, vary_key, m->object->purge_seq);
     atomic_store_explicit(&o->hits, atomic_load(&stored->hits), memory_order_relaxed);
-    o->shareable = reason == STORE_OK;
+    o->audience = reason == STORE_OK ? AUDIENCE_REUSE : AUDIENCE_ONE;
     if (reason == STORE_OK)
         publish_generation(m, stored, o);
     else if (reason != STORE_AUTHORIZATION) /* which speaks of the one who asked only */
@@ -39,9 +39,9 @@ void miss_use_validated(struct miss *m, const struct h1_response *from, struct b
     miss_sign(m, &r, from->version);
     struct object *o = freshen(m, m->base, &r, &m->client);
     body_close(&body);
-    if (m->watch) m->watch->stored = o->shareable;
+    if (m->watch) m->watch->stored = o->audience == AUDIENCE_REUSE;
     index_release(miss_index(m), m->object, 0);
-    object_replace(m->object, o);
+    object_replace(m->object, o, 0);
     object_drop(&o);
     miss_end(m);
 }
@@ -52,10 +52,11 @@ bool miss_may_use_stale(const struct miss *m)
                                             m->edge->worker.wall_ms);
 }
 
-void miss_use_stale(struct miss *m)
+void miss_use_stale(struct miss *m, int error)
 {
+    if (m->watch) m->watch->error = error;
     index_release(miss_index(m), m->object, 0);
-    object_replace(m->object, m->base);
+    object_replace(m->object, m->base, error);
     miss_end(m);
 }
 

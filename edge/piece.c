@@ -4,8 +4,7 @@
 #include "cache/load.h"
 #include "edge/base/error.h"
 #include "edge/node.h"
-
-#define LOOKUPS_MAX 3 /* as a joiner it may be left with nothing, or with another variant */
+#include "edge/share.h"
 
 size_t piece_slice_bytes(const struct config *c)
 {
@@ -55,48 +54,60 @@ static void follow(struct piece *p)
 
 static void look_up(struct piece *p);
 
-static bool same_variant(struct piece *p, const struct object *o)
-{
-    struct slice key;
-    if (o->vary.n == 0) return true;
-    return key_vary(o->vary, &p->request, &p->arena, &key) && slice_eq(key, o->vary_key);
-}
-
 /* What the disk had of it is in the index now, unless memory is too short even for that. */
 static void look_again(struct piece *p)
 {
     let_go(p);
-    if (p->lookups >= LOOKUPS_MAX) return;
+    if (p->lookups >= SHARE_LOOKUPS_MAX) return;
     p->settled = false;
     look_up(p);
 }
 
-/* Somebody else's fetch that failed, or brought what is not for us: as requests for a whole
- * representation do. */
+/* Another's fetch has brought it, or failed. */
 static void settle_joined(struct piece *p)
 {
-    bool ours = p->object && p->object->shareable && same_variant(p, p->object);
-    bool again =
-        p->error ? p->lookups == 1 : p->object && p->object->shareable && p->lookups < LOOKUPS_MAX;
-    if (ours && !p->error) return;
-    let_go(p);
-    if (!again) return;
-    p->settled = false;
-    p->error = 0;
-    look_up(p);
+    const struct object *o = p->object;
+    int error = o->error;
+    bool replaced = object_state(o) == OBJECT_REPLACED;
+    switch (share_judge(o, &p->from->route->cache, &p->request, p->from->edge->worker.wall_ms,
+                        p->lookups, &p->arena)) {
+    case SHARE_USE:
+        if (replaced) follow(p);
+        break;
+    case SHARE_AGAIN:
+        let_go(p);
+        p->settled = false;
+        look_up(p);
+        break;
+    case SHARE_ALONE: let_go(p); break;
+    case SHARE_FAIL:
+        p->error = error;
+        let_go(p);
+        break;
+    }
+}
+
+static void settle_own(struct piece *p)
+{
+    switch (object_state(p->object)) {
+    case OBJECT_REPLACED: follow(p); break;
+    case OBJECT_FAILED:
+        p->error = p->object->error;
+        let_go(p);
+        break;
+    default: break;
+    }
 }
 
 static void settle(struct piece *p)
 {
     p->settled = true;
-    if (object_state(p->object) == OBJECT_REPLACED) follow(p);
-    if (p->object && object_state(p->object) == OBJECT_LOADED) {
+    if (object_state(p->object) == OBJECT_LOADED)
         look_again(p);
-        return;
-    }
-    if (p->object && object_state(p->object) == OBJECT_FAILED) p->error = p->object->error;
-    if (p->way == PIECE_JOINED) settle_joined(p);
-    if (p->error) let_go(p);
+    else if (p->way == PIECE_JOINED)
+        settle_joined(p);
+    else
+        settle_own(p);
 }
 
 static void on_head(struct wait *w)
@@ -202,14 +213,14 @@ static void look_up(struct piece *p)
     object_drop(&found.pending);
 }
 
-/* What is fresh in memory, or stale and may be used so. */
+/* What is in memory and may answer. */
 static struct object *find_stored(struct piece *p)
 {
     int64_t now_ms = p->from->edge->worker.wall_ms;
     struct object *o = index_peek(index_of(p), &p->key, &p->request, &p->arena);
-    enum reuse reuse = o ? policy_reuse(&p->from->route->cache, &p->request, &o->freshness, now_ms)
-                         : REUSE_VALIDATE;
-    if (reuse != REUSE_FRESH && reuse != REUSE_STALE) object_drop(&o);
+    bool may =
+        o && object_may_answer(o, &p->from->route->cache, &p->request, false, now_ms, &p->arena);
+    if (!may) object_drop(&o);
     return o;
 }
 

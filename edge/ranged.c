@@ -49,7 +49,7 @@ bool ranged_applies(const struct piece_source *from, struct range_spec *asked)
 
 static bool read_slice(const struct ranged *r, const struct piece *p, struct representation *out)
 {
-    return p->object->key.slice && p->object->shareable &&
+    return p->object->key.slice && p->object->audience == AUDIENCE_REUSE &&
            slices_read(&p->object->head, p->n, slice_bytes(r), out);
 }
 

@@ -13,12 +13,10 @@
 #include "edge/miss.h"
 #include "edge/node.h"
 #include "edge/ranged.h"
+#include "edge/share.h"
 #include "edge/tally.h"
 #include "edge/trailers.h"
 #include "edge/upload.h"
-
-/* Of one request: as a joiner it may be left with nothing, or with another variant. */
-#define LOOKUPS_MAX 3
 
 /* A request on its way; in its exchange's arena.
  *
@@ -259,6 +257,16 @@ static void start_miss(struct serve *s, const struct miss_order *order)
     wait_for(s, order->object);
 }
 
+/* What is stored and may be validated with a fetch for this request alone; NULL: nothing. */
+static struct object *find_base(struct serve *s)
+{
+    const struct request *req = &s->x->request;
+    if (req->method != METHOD_GET || fields_has(&req->fields, FIELD_RANGE)) return NULL;
+    struct object *o = index_peek(index_of(s), &s->key, req, &s->x->arena);
+    if (o && object_state(o) != OBJECT_COMPLETE) object_drop(&o);
+    return o;
+}
+
 static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason,
                         enum verdict verdict)
 {
@@ -266,13 +274,16 @@ static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reaso
     struct object *o =
         object_new(&s->key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
     struct miss_order order = order_of(s, kind, o);
+    struct object *base = kind == MISS_PRIVATE ? find_base(s) : NULL;
+    order.base = base;
     s->opaque = kind == MISS_OPAQUE;
     s->joiner = false;
-    s->status.fwd = reason;
+    s->status.fwd = base ? FWD_STALE : reason;
     s->verdict = verdict;
     if (s->opaque) order.request_body = request_body(s);
     order.keep_range = s->opaque || s->x->request.method == METHOD_GET;
     start_miss(s, &order);
+    object_drop(&base);
     object_drop(&o);
 }
 
@@ -366,17 +377,16 @@ static bool stored_can_answer(struct serve *s)
 {
     const struct request *req = &s->x->request;
     struct object *o = index_peek(index_of(s), &s->key, req, &s->x->arena);
-    if (!o) return false;
-    enum reuse reuse = policy_reuse(&s->route->cache, req, &o->freshness, wall_ms(s));
+    bool can = o && object_may_answer(o, &s->route->cache, req, false, wall_ms(s), &s->x->arena);
     object_drop(&o);
-    return reuse == REUSE_FRESH || reuse == REUSE_STALE;
+    return can;
 }
 
 /* What only the disk has is to be loaded first. */
 static bool disk_may_answer(struct serve *s)
 {
     struct disk *disk = index_of(s)->disk;
-    return disk && s->lookups < LOOKUPS_MAX && disk_has_unloaded(disk, &s->key);
+    return disk && s->lookups < SHARE_LOOKUPS_MAX && disk_has_unloaded(disk, &s->key);
 }
 
 /* What was begun for a slice goes on without this request. */
@@ -394,7 +404,7 @@ static void on_ranged(struct ranged *r)
     case RANGED_SLICES:
     case RANGED_OBJECT:
         s->verdict = ranged_verdict(r, &s->status);
-        deliver_object(s, r->piece.object, r->piece.object->shareable);
+        deliver_object(s, r->piece.object, r->piece.object->audience == AUDIENCE_REUSE);
         break;
     case RANGED_FAILED: answer_with_error(s, r->error); break;
     case RANGED_ALONE:
@@ -452,27 +462,36 @@ static void choose(struct serve *s)
 
 /* ---- the head is there ---- */
 
-static bool same_variant(struct serve *s, const struct object *o)
+static void deliver_waited(struct serve *s, struct object *o)
 {
-    struct slice key;
-    if (o->vary.n == 0) return true;
-    return key_vary(o->vary, &s->x->request, &s->x->arena, &key) && slice_eq(key, o->vary_key);
+    s->status.fwd_status = s->watch.status;
+    s->status.stored = s->watch.stored;
+    if (s->watch.reason) s->status.detail = s->watch.reason;
+    deliver_object(s, o, o->audience == AUDIENCE_REUSE);
+    let_go(s);
 }
 
-/* A joiner whose object is not for it, or failed, tries again; after that it goes alone, or the
- * failure is its own. */
-static bool try_again(struct serve *s, const struct object *o, int error)
+/* Another's fetch has brought it, or failed. */
+static void use_joined(struct serve *s)
 {
-    bool usable = !error && o->shareable && same_variant(s, o);
-    if (!s->joiner || usable || (error && s->lookups > 1)) return false;
-    bool uncacheable = !error && !o->shareable;
+    struct object *o = s->object;
+    int error = o->error;
+    struct object *offered = object_state(o) == OBJECT_REPLACED ? o->successor : o;
+    enum share share =
+        share_judge(o, &s->route->cache, &s->x->request, wall_ms(s), s->lookups, &s->x->arena);
+    if (share == SHARE_USE) {
+        if (offered != o) s->watch.error = error;
+        deliver_waited(s, offered);
+        return;
+    }
     s->status.collapsed = false;
     let_go(s);
-    if (uncacheable || s->lookups >= LOOKUPS_MAX)
-        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
-    else
-        look_up(s);
-    return true;
+    switch (share) {
+    case SHARE_USE: break;
+    case SHARE_AGAIN: look_up(s); break;
+    case SHARE_ALONE: fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS); break;
+    case SHARE_FAIL: answer_with_error(s, error); break;
+    }
 }
 
 /* What the disk had is in the index now, unless memory is too short even for that. */
@@ -481,51 +500,44 @@ static void look_again(struct serve *s)
     let_go(s);
     s->joiner = s->status.collapsed = false;
     s->status.fwd = FWD_NONE;
-    if (s->lookups > LOOKUPS_MAX)
+    if (s->lookups > SHARE_LOOKUPS_MAX)
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
     else
         choose(s);
 }
 
-/* It went on as another object: freshened by a 304, or the stale one because the origin failed. */
+/* Our own fetch went on as another object: freshened by a 304, or the stale one because the origin
+ * failed. */
 static void use_successor(struct serve *s)
 {
-    struct object *o = object_hold(s->object->successor);
-    if (!try_again(s, o, 0)) {
-        bool stale = freshness_ttl_ms(&o->freshness, wall_ms(s)) < 0;
-        s->status.fwd_status = s->watch.status;
-        s->status.stored = s->watch.stored;
-        if (!s->joiner) s->verdict = stale ? VERDICT_STALE : VERDICT_REVALIDATED;
-        deliver_object(s, o, true);
+    struct object *o = s->object->successor;
+    bool stale = freshness_ttl_ms(&o->freshness, wall_ms(s)) < 0;
+    s->verdict = stale ? VERDICT_STALE : VERDICT_REVALIDATED;
+    deliver_waited(s, o);
+}
+
+static void use_own(struct serve *s)
+{
+    struct object *o = s->object;
+    int error = o->error;
+    switch (object_state(o)) {
+    case OBJECT_REPLACED: use_successor(s); break;
+    case OBJECT_FAILED:
         let_go(s);
+        answer_with_error(s, error);
+        break;
+    default: deliver_waited(s, o); break;
     }
-    object_drop(&o);
 }
 
 static void use_object(struct serve *s)
 {
-    struct object *o = s->object;
-    enum object_state state = object_state(o);
-    if (state == OBJECT_REPLACED) {
-        use_successor(s);
-        return;
-    }
-    if (state == OBJECT_LOADED) {
+    if (object_state(s->object) == OBJECT_LOADED)
         look_again(s);
-        return;
-    }
-    int error = state == OBJECT_FAILED ? o->error : 0;
-    if (try_again(s, o, error)) return;
-    if (error) {
-        let_go(s);
-        answer_with_error(s, error);
-        return;
-    }
-    s->status.fwd_status = s->watch.status;
-    s->status.stored = s->watch.stored;
-    if (s->watch.reason) s->status.detail = s->watch.reason;
-    deliver_object(s, o, o->shareable);
-    let_go(s);
+    else if (s->joiner)
+        use_joined(s);
+    else
+        use_own(s);
 }
 
 /* ---- the exchange's calls ---- */

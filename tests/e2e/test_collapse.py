@@ -1,10 +1,11 @@
 """Many clients, one cold URL, one origin request; and when that is not to be."""
 
+import itertools
 import threading
 
 import pytest
 
-from harness import CLOSE, DEADLINE_S, RESET, Reply, Truncated, fresh, in_parallel, pattern
+from harness import CLOSE, DEADLINE_S, RESET, Reply, Truncated, eventually, fresh, in_parallel, pattern
 from harness.util import BUILD
 
 MANY = 100 if BUILD else 1000
@@ -112,6 +113,110 @@ def test_those_who_waited_for_an_uncacheable_answer_are_all_released_at_once(ori
     gate.set()
     assert {c.response().body for c in connections} == {b"own"}
     assert origin.count("/") == clients
+
+
+MUST_BE_VALIDATED = {
+    "no-cache": {"Cache-Control": "no-cache"},
+    "no-cache beside max-age": {"Cache-Control": "no-cache, max-age=60"},
+    "max-age of zero": {"Cache-Control": "max-age=0"},
+    "s-maxage of zero": {"Cache-Control": "s-maxage=0, max-age=60"},
+    "Expires of zero": {"Expires": "0"},
+    "must-revalidate": {"Cache-Control": "max-age=0, must-revalidate"},
+    "no longer fresh": {"Cache-Control": "max-age=60", "Age": "61"},
+}
+
+
+def opened_together(clients, answer):
+    """An answer that comes only once so many requests are at the origin at the same time."""
+    together = threading.Barrier(clients)
+
+    def run(exchange):
+        together.wait(DEADLINE_S)
+        answer(exchange)
+    return run
+
+
+def numbered(headers, status=200):
+    """Each answer has a number of its own for its body."""
+    numbers = itertools.count(1)
+
+    def answer(exchange):
+        exchange.reply(Reply(status, headers, b"page %d" % next(numbers)))
+    return answer
+
+
+def all_wait(origin, verge, gate, clients, headers=()):
+    """The responses to so many requests, the first of which is at the origin, behind the gate, when the others come."""
+    connections = [verge.client.connect() for _ in range(clients)]
+    for connection in connections:
+        connection.request("GET", "/", headers)
+        origin.wait_for("/")
+    eventually(lambda: verge.metric("verge_requests_total") >= clients, "all requests have come")
+    gate.set()
+    return [connection.response() for connection in connections]
+
+
+@pytest.mark.parametrize("headers", MUST_BE_VALIDATED.values(), ids=MUST_BE_VALIDATED.keys())
+def test_who_waited_for_what_must_be_validated_asks_for_itself_with_the_others(origin, verge,
+                                                                               headers):
+    headers = {**headers, "ETag": '"v1"'}
+    gate, page = origin.gate(), numbered(headers)
+
+    def first(exchange):
+        exchange.wait(gate)
+        page(exchange)
+
+    origin.on("/", first, opened_together(3, page))
+    responses = all_wait(origin, verge, gate, 4)
+    assert sorted(r.body for r in responses) == [b"page %d" % n for n in range(1, 5)]
+    assert not any(r.cache.get("collapsed") for r in responses)
+
+
+def test_what_is_known_to_need_validation_is_validated_for_each_at_once(origin, verge):
+    fields = {"Cache-Control": "no-cache", "ETag": '"v1"'}
+    not_modified = opened_together(4, lambda exchange: exchange.reply(Reply(304, fields)))
+    origin.on("/", Reply(headers=fields, body=b"page"), not_modified)
+    verge.client.get("/")
+    responses = in_parallel(4, lambda _: ask(verge))
+    assert {(r.status, r.body) for r in responses} == {(200, b"page")}
+    assert [r["If-None-Match"] for r in origin.requests] == [None] + 4 * ['"v1"']
+
+
+PRIVATE_FIELDS = {
+    "by configuration": ("store_set_cookie on;", ()),
+    "private": ("", [("Cache-Control", 'private="set-cookie"')]),
+    "no-cache": ("", [("Cache-Control", 'no-cache="set-cookie"')]),
+}
+
+
+@pytest.mark.parametrize("status", [500, 503])
+@pytest.mark.parametrize("route, headers", PRIVATE_FIELDS.values(), ids=PRIVATE_FIELDS.keys())
+def test_an_error_that_is_shared_keeps_what_is_private_to_itself(origin, start, route, headers,
+                                                                 status):
+    node, gate = start(route=route), origin.gate()
+    headers = [*headers, ("Set-Cookie", "session=first")]
+
+    def answer(exchange):
+        exchange.wait(gate)
+        exchange.reply(Reply(status, headers, b"busy"))
+
+    origin.on("/", answer)
+    responses = all_wait(origin, node, gate, 3)
+    assert {(r.status, r.body) for r in responses} == {(status, b"busy")}
+    assert origin.count("/") == 1
+    assert [r["Set-Cookie"] for r in responses] == ["session=first", None, None]
+
+
+@pytest.mark.parametrize("directive", ["no-cache", "max-age=0", "must-revalidate"])
+def test_an_error_that_must_be_validated_is_not_shared(origin, verge, directive):
+    gate, page = origin.gate(), numbered({"Cache-Control": directive}, 503)
+
+    def first(exchange):
+        exchange.wait(gate)
+        page(exchange)
+
+    origin.on("/", first, opened_together(2, page))
+    assert sorted(r.body for r in all_wait(origin, verge, gate, 3)) == [b"page 1", b"page 2", b"page 3"]
 
 
 def test_a_page_that_becomes_cacheable_is_cached_again(origin, client):

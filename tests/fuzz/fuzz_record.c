@@ -26,7 +26,7 @@ static void check_written_again(const struct record *r, struct slice bytes)
     static struct budget budget;
     struct key key = { .text = r->key };
     struct object *o = object_new(&key, &budget, r->purge_seq, 65536);
-    object_set_head(o, &r->head, &r->freshness, r->vary, r->vary_key, true);
+    object_set_head(o, &r->head, &r->freshness, r->vary, r->vary_key, AUDIENCE_REUSE);
     object_complete(o, &r->trailers);
     CHECK(record_size(o) == bytes.n);
     char *again = malloc(bytes.n);

@@ -96,7 +96,7 @@ static struct object *make_variant(struct key key, struct slice vary, struct sli
     struct response head = { .status = 200, .length = (int64_t)body_bytes };
     struct freshness fresh = { .lifetime_ms = 60000 };
     fields_add(&head.fields, &arena, FIELD_ETAG, SLICE("\"e\""));
-    object_set_head(o, &head, &fresh, vary, vary_key, true);
+    object_set_head(o, &head, &fresh, vary, vary_key, AUDIENCE_REUSE);
     for (size_t at = 0; at < body_bytes;) {
         size_t n = body_bytes - at < 100000 ? body_bytes - at : 100000;
         struct block *b = block_new(n);

@@ -186,7 +186,8 @@ static void begin(const char *script, bool stored)
     struct freshness fresh = { .lifetime_ms = 60000 };
     scene.script.at = script;
     scene.object = object_new(&key, &ix.budget, ix.purge_seq, WINDOW_BYTES);
-    object_set_head(scene.object, &head, &fresh, SLICE_NONE, SLICE_NONE, stored);
+    object_set_head(scene.object, &head, &fresh, SLICE_NONE, SLICE_NONE,
+                    stored ? AUDIENCE_REUSE : AUDIENCE_ONE);
     if (stored) assert_true(index_publish(&ix, scene.object));
 }
 

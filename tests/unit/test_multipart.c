@@ -34,7 +34,7 @@ static struct object *object_of_type(const char *type)
     struct response head = { .status = 200, .length = LENGTH_UNKNOWN };
     if (type) fields_add(&head.fields, &arena, FIELD_CONTENT_TYPE, slice_str(type));
     struct object *o = object_new(&key, &budget, 0, 1 << 20);
-    object_set_head(o, &head, &freshness, SLICE_NONE, SLICE_NONE, true);
+    object_set_head(o, &head, &freshness, SLICE_NONE, SLICE_NONE, AUDIENCE_REUSE);
     return o;
 }
 

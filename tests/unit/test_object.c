@@ -60,7 +60,8 @@ static struct object *new_object(size_t window_bytes, bool retain)
 {
     struct response head = { .status = 200, .length = LENGTH_UNKNOWN };
     struct object *o = object_new(&key, &budget, 1, window_bytes);
-    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, retain);
+    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE,
+                    retain ? AUDIENCE_REUSE : AUDIENCE_ONE);
     return o;
 }
 
@@ -538,7 +539,7 @@ static void test_the_head_wakes_everybody_once(void **state)
     assert_int_equal(scope.pending, PARKED);
     object_cancel_wait(o, &parked[0].wait);
     assert_int_equal(scope.pending, PARKED - 1);
-    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, true);
+    object_set_head(o, &head, &fresh, SLICE_NONE, SLICE_NONE, AUDIENCE_REUSE);
     object_cancel_wait(o, &parked[1].wait);         /* its note is on its way */
     assert_int_equal(parked[PARKED - 1].called, 0); /* never from inside */
     worker_run_notes(&worker);
@@ -594,7 +595,7 @@ static void test_replaced_leads_to_the_successor(void **state)
     object_complete(old, NULL);
     counted_init(&parked);
     assert_true(object_wait_head(next, &parked.wait));
-    object_replace(next, old);
+    object_replace(next, old, 0);
     struct object *successor = old;
     object_drop(&old); /* next still holds it */
     worker_run_notes(&worker);
@@ -641,7 +642,7 @@ static void test_the_head_is_copied(void **state)
     struct object *o = object_new(&key, &budget, 1, 1000);
     struct response head = some_head(&a);
     struct slice vary = arena_copy(&a, SLICE("Accept"));
-    object_set_head(o, &head, &fresh, vary, arena_copy(&a, SLICE("6text/*")), true);
+    object_set_head(o, &head, &fresh, vary, arena_copy(&a, SLICE("6text/*")), AUDIENCE_REUSE);
     memset((char *)vary.p, 'x', vary.n);
     arena_free(&a);
     check_some_head(o);

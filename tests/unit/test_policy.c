@@ -444,6 +444,12 @@ static void check_reuse(const struct cache_policy *p, const struct reuse_row *ro
             fail_msg("%s / %s after %lld: %d, %d", r->response, r->request, (long long)r->after_s,
                      reuse, if_error);
         }
+        bool may_use = reuse == REUSE_FRESH || reuse == REUSE_STALE;
+        assert_int_equal(policy_may_use(p, &req, AUDIENCE_REUSE, &f, false, at_ms), may_use);
+        assert_int_equal(policy_may_use(p, &req, AUDIENCE_REUSE, &f, true, at_ms),
+                         may_use || if_error);
+        assert_true(policy_may_use(p, &req, AUDIENCE_WAITING, &f, false, at_ms));
+        assert_false(policy_may_use(p, &req, AUDIENCE_ONE, &f, true, at_ms));
     }
 }
 
@@ -689,6 +695,62 @@ static void unsafe_methods_invalidate_unless_they_fail(void **state)
     }
 }
 
+static void an_error_has_an_audience_if_it_says_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        int status;
+        const char *response;
+        enum audience audience;
+    } rows[] = {
+        { 500, "", AUDIENCE_WAITING },
+        { 503, "", AUDIENCE_WAITING },
+        { 504, CC "private=\"x-user\"", AUDIENCE_WAITING },
+        { 404, "", AUDIENCE_ONE },
+        { 501, "", AUDIENCE_ONE },
+        { 503, CC "no-store", AUDIENCE_ONE },
+        { 503, CC "private", AUDIENCE_ONE },
+        { 503, CC "no-cache", AUDIENCE_ONE },
+        { 503, CC "max-age=0", AUDIENCE_ONE },
+        { 503, CC "must-revalidate", AUDIENCE_ONE },
+        { 503, "Expires: 0", AUDIENCE_ONE },
+        { 503, "Set-Cookie: a=b", AUDIENCE_ONE },
+        { 503, "Vary: *", AUDIENCE_ONE },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct freshness f;
+        struct response res = response(rows[i].status, rows[i].response);
+        enum store_reason reason = store(&plain, "", rows[i].status, rows[i].response, &f);
+        assert_int_equal(policy_audience_unstored(&plain, &res, reason, &f), rows[i].audience);
+    }
+}
+
+static void some_responses_are_never_reused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *response;
+        bool reused;
+    } rows[] = {
+        { CC "max-age=60", true },
+        { CC "max-age=60|Age: 59", true },
+        { CC "max-age=60|Age: 60", false },
+        { CC "max-age=0", false },
+        { CC "no-cache, max-age=60", false },
+        { CC "max-age=0, stale-while-revalidate=5", true },
+        { CC "max-age=60, stale-while-revalidate=5|Age: 65", false },
+        { "Expires: 0", false },
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct freshness f;
+        struct request req = request("");
+        store(&plain, "", 200, rows[i].response, &f);
+        assert_int_equal(freshness_is_ever_reused(&f), rows[i].reused);
+        assert_int_equal(policy_may_use(&plain, &req, AUDIENCE_REUSE, &f, false, now_ms),
+                         rows[i].reused);
+    }
+}
+
 static void every_reason_has_a_name(void **state)
 {
     (void)state;
@@ -719,6 +781,8 @@ int main(void)
         cmocka_unit_test(a_304_selects_by_validator),
         cmocka_unit_test(a_head_freshens_what_has_not_changed),
         cmocka_unit_test(unsafe_methods_invalidate_unless_they_fail),
+        cmocka_unit_test(an_error_has_an_audience_if_it_says_nothing),
+        cmocka_unit_test(some_responses_are_never_reused),
         cmocka_unit_test(every_reason_has_a_name),
     };
     return cmocka_run_group_tests(tests, start, stop);

@@ -21,7 +21,7 @@ static struct object *make_object(bool with_trailers)
     fields_add(&head.fields, &arena, FIELD_ETAG, SLICE("\"x\""));
     fields_add_named(&head.fields, &arena, SLICE("X-Empty"), SLICE(""));
     fields_add_named(&head.fields, &arena, SLICE("Surrogate-Key"), SLICE("a b: c"));
-    object_set_head(o, &head, &f, SLICE("Accept"), SLICE("accept: text"), true);
+    object_set_head(o, &head, &f, SLICE("Accept"), SLICE("accept: text"), AUDIENCE_REUSE);
     struct fields trailers = { 0 };
     fields_add_named(&trailers, &arena, SLICE("Digest"), SLICE("0123"));
     object_complete(o, with_trailers ? &trailers : NULL);
