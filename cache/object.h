@@ -63,6 +63,8 @@ struct object {
     struct payload *payload;
     struct disk_write *_Atomic write; /* on its way to the disk; its own. NULL: never was */
 
+    _Atomic int refresh_error; /* of the last attempt to validate or replace it; 0: none failed */
+
     /* Eviction; the index's. */
     _Atomic uint32_t hits;
     _Atomic double touched; /* inflation at the last hit: GDSF's L */

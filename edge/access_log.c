@@ -294,7 +294,8 @@ static void format_json(struct line *l, const struct access_record *r)
     json_times(l, x);
     json_string(l, KEY("cache"), slice_str(r->verdict));
     json_optional(l, KEY("upstream"), r->upstream);
-    json_optional(l, KEY("error"), x->error ? slice_str(error_info(x->error)->name) : SLICE_NONE);
+    int error = x->error ? x->error : r->origin_error;
+    json_optional(l, KEY("error"), error ? slice_str(error_info(error)->name) : SLICE_NONE);
     json_string(l, KEY("referer"), referer_of(&x->request));
     json_string(l, KEY("ua"), agent_of(&x->request));
     put(l, SLICE("}\n"));

@@ -30,6 +30,8 @@ struct access_record {
     struct slice client;   /* address as text: the peer's, or what a trusted proxy said */
     const char *verdict;   /* verdict_name() */
     struct slice upstream; /* the server that was asked last, "127.0.0.1:8000"; empty: none */
+    int origin_error;      /* of the origin or one of its servers, though the request was answered:
+                              stale, or by another server; 0: none */
 };
 
 void access_log_init(struct access_log *l, struct worker *w);

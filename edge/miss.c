@@ -188,6 +188,12 @@ static void tell_watch(struct miss *m, int status)
         arena_printf(&m->watch->exchange->arena, "%.*s:%u", SLICE_ARGS(s->host), (unsigned)s->port);
 }
 
+/* For those who are answered with it meanwhile. */
+static void note_failure(struct miss *m, int error)
+{
+    if (m->base) atomic_store_explicit(&m->base->refresh_error, error, memory_order_relaxed);
+}
+
 /* A 304 that does not select what was to be validated: asked again, for all of it. */
 static void ask_without_conditions(struct miss *m, struct body *body)
 {
@@ -209,6 +215,7 @@ static void on_head(struct fetch *f, const struct h1_response *r, struct body *b
             ask_without_conditions(m, body);
         return;
     }
+    if (policy_is_server_error(status)) note_failure(m, -E_ORIGIN_STATUS);
     if (policy_is_server_error(status) && miss_may_use_stale(m)) {
         body_close(&body);
         miss_use_stale(m, -E_ORIGIN_STATUS);
@@ -235,6 +242,7 @@ static void on_failed(struct fetch *f, int error)
 {
     struct miss *m = container_of(f, struct miss, fetch);
     tell_watch(m, 0);
+    note_failure(m, error);
     if (error_info(error)->blame == BLAME_ORIGIN && miss_may_use_stale(m))
         miss_use_stale(m, error);
     else

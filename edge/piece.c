@@ -73,6 +73,7 @@ static void settle_joined(struct piece *p)
                         p->lookups, &p->arena)) {
     case SHARE_USE:
         if (replaced) follow(p);
+        if (p->watch) p->watch->error = replaced ? error : 0;
         break;
     case SHARE_AGAIN:
         let_go(p);

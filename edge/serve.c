@@ -180,6 +180,7 @@ static void deliver_stored(struct serve *s, struct object *o, enum verdict verdi
     }
     s->verdict = verdict;
     s->status.hit = true;
+    if (verdict == VERDICT_STALE) s->watch.error = atomic_load(&o->refresh_error);
     index_touch(index_of(s), o);
     deliver_object(s, o, true);
     if (fills) object_leave(o);
@@ -598,7 +599,7 @@ static void end(struct exchange *x)
     let_go(s);
     if (s->ranged) ranged_close(s->ranged);
     miss_leave(&s->watch);
-    tally_end(s->edge, x, s->verdict, s->watch.upstream);
+    tally_end(s->edge, x, s->verdict, s->watch.upstream, s->watch.error);
     if (s->held) config_drop(&s->config);
 }
 

@@ -28,7 +28,8 @@ static void count(const struct exchange *x, enum verdict verdict)
         metric_observe_us(METRIC_FIRST_BYTE, (uint64_t)(x->first_byte_us - x->began_us));
 }
 
-void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct slice upstream)
+void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct slice upstream,
+               int origin_error)
 {
     count(x, verdict);
     if (!e->access_log.sink) return;
@@ -37,6 +38,7 @@ void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct 
         .client = claims_client(e->config, x->peer, &x->request, &x->arena),
         .verdict = verdict_name(verdict),
         .upstream = upstream,
+        .origin_error = origin_error,
     };
     access_log_write(&e->access_log, &record);
 }

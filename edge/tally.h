@@ -9,7 +9,9 @@
 struct edge;
 
 void tally_begin(const struct exchange *x);
-/* The exchange is over. upstream: the server asked last, empty where none was. */
-void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct slice upstream);
+/* The exchange is over. upstream: the server asked last, empty where none was. origin_error: what
+ * the origin did although the request was answered, or 0. */
+void tally_end(struct edge *e, struct exchange *x, enum verdict verdict, struct slice upstream,
+               int origin_error);
 
 #endif

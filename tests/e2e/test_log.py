@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import Reply, eventually, fresh
+from harness import CLOSE, RESET, Reply, eventually, fresh, outlive
 
 COMBINED = re.compile(r'127\.0\.0\.1 - - \[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\] '
                       r'"(.*)" (\d{3}) (\d+|-) "(.*)" "(.*)"( .*)?')
@@ -68,6 +68,36 @@ def test_an_error_names_its_reason(origin, verge):
     verge.client.get("/")
     line = verge.log(1)[0]
     assert line["status"] == 502 and line["error"] == "connect_refused"
+
+
+def test_a_server_that_was_tried_in_vain_is_named(origin, start):
+    node = start(origin="server 127.0.0.1:1;")
+    origin.on("/", Reply(body=b"body"))
+    assert [node.client.get("/").body for _ in range(2)] == [b"body"] * 2
+    told = [(line["error"], line["upstream"]) for line in node.log(2)]
+    assert ("connect_refused", f"127.0.0.1:{origin.port}") in told
+
+
+@pytest.mark.parametrize("window", ["if-error", "while-revalidate"])
+@pytest.mark.parametrize("failure, reason", [
+    ([CLOSE], "origin_closed"), ([RESET], "origin_reset"), (Reply(503), "origin_status")])
+def test_the_log_says_why_the_stale_one_was_served(origin, verge, window, failure, reason):
+    headers = {"Cache-Control": f"max-age=1, stale-{window}=60", "ETag": '"v1"'}
+    origin.on("/", Reply(headers=headers, body=b"old"), failure)
+    verge.client.get("/")
+    outlive(1)
+
+    def is_told():
+        assert verge.client.get("/").body == b"old"
+        told = [line["error"] for line in verge.log(2)[1:]]
+        assert set(told) <= {None, reason}  # none yet, where the client was answered meanwhile
+        return reason in told
+
+    eventually(is_told, "the reason is in the access log")
+    origin.on("/", fresh(b"new"))
+    eventually(lambda: verge.client.get("/").body == b"new", "the origin is well again")
+    eventually(lambda: verge.client.get("/").hit, "and its response stored")
+    eventually(lambda: verge.log(1)[-1]["error"] is None, "nothing is told of a hit")
 
 
 def test_a_client_that_leaves_is_logged(origin, verge):

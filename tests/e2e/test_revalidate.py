@@ -80,6 +80,18 @@ def test_a_304_that_nobody_can_have_asked_for_is_not_stored(origin, client):
     assert client.get("/").body == b"body"
 
 
+def test_what_is_asked_again_after_a_304_is_asked_as_before(origin, client):
+    origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}), Reply(304, {"ETag": '"v2"'}),
+              fresh(b"new", chunked=True, trailers={"X-Sum": "1"}))
+    client.get("/")
+    outlive(1)
+    response = client.get("/", {"TE": "trailers"})
+    assert (response.body, response.trailers.get("X-Sum")) == (b"new", "1")
+    conditional, again = origin.requests[1:]
+    assert conditional["TE"] == again["TE"] == "trailers"
+    assert conditional["If-None-Match"] and not again["If-None-Match"]
+
+
 def test_a_304_for_another_version_does_not_freshen(origin, client):
     origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}),
               Reply(304, {"ETag": '"v2"', "Cache-Control": "max-age=60"}), fresh(b"new"))

@@ -80,6 +80,22 @@ def test_a_dead_origin_is_covered(origin, client):
     assert client.get("/").body == b"old"
 
 
+def test_who_waited_with_others_gets_the_stale_one_as_well(origin, verge):
+    gate = origin.gate()
+    busy = b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n"
+    origin.on("/", Reply(headers=SIE, body=b"old"), [gate, busy])
+    verge.client.get("/")
+    outlive(1)
+    connections = [verge.client.connect() for _ in range(3)]
+    for connection in connections:
+        connection.request("GET", "/")
+        origin.wait_for("/", 2)
+    eventually(lambda: verge.metric("verge_requests_total") >= 4, "all have come")
+    gate.set()
+    assert {connection.response().body for connection in connections} == {b"old"}
+    assert origin.count("/") == 2
+
+
 def test_a_404_is_an_answer_not_an_error(origin, client):
     origin.on("/", Reply(headers=SIE, body=b"old"), Reply(404))
     client.get("/")

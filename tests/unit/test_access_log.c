@@ -132,6 +132,16 @@ static void json_line(void **state)
         "\"error\":null,\"referer\":\"http://r.example/\",\"ua\":\"test/1 (x; y)\"}\n");
 }
 
+static void json_line_of_an_origin_that_failed(void **state)
+{
+    (void)state;
+    a_request_with_everything();
+    record.origin_error = -E_CONNECT_REFUSED;
+    assert_non_null(strstr(line_in(LOG_JSON), "\"error\":\"connect_refused\""));
+    exchange.error = -E_CLIENT_GONE; /* its own end says more */
+    assert_non_null(strstr(line_in(LOG_JSON), "\"error\":\"client_gone\""));
+}
+
 static void json_line_of_what_was_no_request(void **state)
 {
     (void)state;
@@ -468,6 +478,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(json_line),
+        TEST(json_line_of_an_origin_that_failed),
         TEST(json_line_of_what_was_no_request),
         TEST(combined_line),
         TEST(combined_line_of_what_was_no_request),
