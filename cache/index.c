@@ -201,7 +201,7 @@ unsigned index_slices(struct index *ix, const struct key *whole)
 
 /* ---- changes ---- */
 
-bool index_publish(struct index *ix, struct object *o)
+bool index_replace(struct index *ix, const struct object *old, struct object *o)
 {
     struct removed removed = { 0 };
     struct index_shard *s = index_shard_of(ix, o->key.hash);
@@ -217,7 +217,7 @@ bool index_publish(struct index *ix, struct object *o)
     if (valid) index_mark_loaded(ix, o);
     if (valid && ix->disk) disk_forget_superseded(ix->disk, &o->key, o->vary, o->vary_key);
     if (valid)
-        entry_insert(ix, e, o, &removed);
+        entry_insert(ix, e, o, old, &removed);
     else
         entry_tidy(ix, s, e);
     if (valid) index_mark_loaded(ix, o);
@@ -230,6 +230,11 @@ bool index_publish(struct index *ix, struct object *o)
         index_count_slice(ix, &o->key, -1);
     index_make_room(ix);
     return valid;
+}
+
+bool index_publish(struct index *ix, struct object *o)
+{
+    return index_replace(ix, NULL, o);
 }
 
 void index_completed(struct index *ix, struct object *o)

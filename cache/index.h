@@ -98,6 +98,9 @@ unsigned index_slices(struct index *ix, const struct key *whole);
  * place of variants with the same secondary key. False where a purge overtook it, and it is then
  * used by those who wait, not stored. */
 bool index_publish(struct index *ix, struct object *o);
+/* The same, and old goes as well, whatever its variant: the origin has said of it that it is to be
+ * replaced by this one, which may name other fields in Vary. NULL: none. */
+bool index_replace(struct index *ix, const struct object *old, struct object *o);
 /* A published object's body is whole: what it costs is known, and it may be evicted from now on.
  * Not needed for one that was COMPLETE when it was published. */
 void index_completed(struct index *ix, struct object *o);
@@ -127,10 +130,10 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
 /* An object has got a place: false where it is not in the index any more. The writer's. */
 bool index_attach(struct index *ix, struct object *o, struct stored *place);
 /* Before a response of that key and variant is shown to anybody, stored or not: what is stored of
- * an older one goes, from both tiers. Whether the disk had any (disk_is_settled tells when it is
- * forgotten for good). */
+ * an older one goes, from both tiers, and so does old (NULL: none), as with index_replace. Whether
+ * the disk had any (disk_is_settled tells when it is forgotten for good). */
 bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
-                     struct slice vary_key);
+                     struct slice vary_key, struct object *old);
 
 /* A hit's bookkeeping. */
 void index_touch(struct index *ix, struct object *o);

@@ -32,7 +32,7 @@ bool index_insert_loaded(struct index *ix, struct object *o, struct stored *plac
     entry_obey(e, &whole);
     bool valid = entry_usable(e, o) && is_latest(e, o, place) && stored_is_listed(place);
     if (valid) {
-        entry_insert(ix, e, o, &removed);
+        entry_insert(ix, e, o, NULL, &removed);
         index_mark_loaded(ix, o);
     } else {
         disk_forget(ix->disk, place);
@@ -64,29 +64,30 @@ bool index_attach(struct index *ix, struct object *o, struct stored *place)
 }
 
 /* It must not arrive there later, either. */
-static bool forget_on_disk(struct index *ix, const struct key *key, struct slice vary,
-                           struct slice vary_key, struct object *old)
+static bool forget_on_disk(struct index *ix, struct object *o)
 {
-    struct stored *place = old ? payload_stored(old->payload) : NULL;
+    struct stored *place = payload_stored(o->payload);
     if (!ix->disk) return false;
-    bool any = disk_forget_superseded(ix->disk, key, vary, vary_key) > 0;
-    if (old) disk_write_abort(ix->disk, old);
-    if (!place || !stored_is_listed(place)) return any;
+    disk_write_abort(ix->disk, o);
+    if (!place || !stored_is_listed(place)) return false;
     disk_forget(ix->disk, place);
     return true;
 }
 
 bool index_supersede(struct index *ix, const struct key *key, struct slice vary,
-                     struct slice vary_key)
+                     struct slice vary_key, struct object *old)
 {
     struct removed removed = { 0 };
     struct index_shard *s = index_shard_of(ix, key->hash);
     pthread_mutex_lock(&s->lock);
     struct index_entry *e = entry_find(s, key);
-    struct object *old = e ? find_same(e, vary, vary_key) : NULL;
-    bool any = forget_on_disk(ix, key, vary, vary_key, old);
-    for (unsigned i = 0; old && i < e->variant_count; i++) {
-        if (e->variants[i] == old) entry_take(ix, e, i, &removed, false);
+    bool any = ix->disk && disk_forget_superseded(ix->disk, key, vary, vary_key) > 0;
+    if (old && forget_on_disk(ix, old)) any = true; /* also where memory has lost it meanwhile */
+    for (unsigned i = e ? e->variant_count : 0; i-- > 0;) {
+        struct object *v = e->variants[i];
+        if (v != old && !variant_gives_way(v, vary, vary_key)) continue;
+        if (forget_on_disk(ix, v)) any = true;
+        entry_take(ix, e, i, &removed, false);
     }
     if (e) entry_tidy(ix, s, e);
     pthread_mutex_unlock(&s->lock);

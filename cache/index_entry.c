@@ -246,13 +246,18 @@ static bool have_one_place(const struct index *ix, struct object *a, struct obje
     return place && place == payload_stored(b->payload);
 }
 
+bool variant_gives_way(const struct object *o, struct slice vary, struct slice vary_key)
+{
+    return variant_is(o, vary, vary_key) || (vary.n && !o->vary.n);
+}
+
 void entry_insert(struct index *ix, struct index_entry *e, struct object *o,
-                  struct removed *removed)
+                  const struct object *old, struct removed *removed)
 {
     for (unsigned i = e->variant_count; i-- > 0;) {
-        struct object *old = e->variants[i];
-        if (variant_is(old, o->vary, o->vary_key) || !entry_usable(e, old))
-            entry_take(ix, e, i, removed, have_one_place(ix, old, o));
+        struct object *v = e->variants[i];
+        if (v == old || variant_gives_way(v, o->vary, o->vary_key) || !entry_usable(e, v))
+            entry_take(ix, e, i, removed, have_one_place(ix, v, o));
     }
     while (e->variant_count >= ix->variants_max)
         entry_take(ix, e, e->variant_count - 1, removed, false);

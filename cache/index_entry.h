@@ -80,9 +80,12 @@ struct removed {
 bool entry_usable(const struct index_entry *e, const struct object *o);
 bool variant_is(const struct object *o, struct slice vary, struct slice vary_key);
 bool entry_has(const struct index_entry *e, const struct object *o);
-/* Newest first; what it takes the place of, or what is too much, goes. */
+/* Newest first; what it takes the place of, old (NULL: none), or what is too much, goes. */
 void entry_insert(struct index *ix, struct index_entry *e, struct object *o,
-                  struct removed *removed);
+                  const struct object *old, struct removed *removed);
+/* A new variant takes the place of the one that is there for the same requests, and of what has no
+ * Vary, which would go on answering the requests of all others (RFC 9111 section 4.1). */
+bool variant_gives_way(const struct object *o, struct slice vary, struct slice vary_key);
 /* evicted: it can be loaded again; else the disk forgets it as well. */
 void entry_take(struct index *ix, struct index_entry *e, unsigned i, struct removed *removed,
                 bool evicted);

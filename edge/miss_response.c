@@ -104,7 +104,7 @@ static void publish(struct miss *m)
     struct judged *j = &m->judged;
     struct index *ix = miss_index(m);
     object_set_head(m->object, &j->response, &j->freshness, j->vary, j->vary_key, j->audience);
-    if (j->stored && !index_publish(ix, m->object)) {
+    if (j->stored && !index_replace(ix, m->base, m->object)) {
         j->stored = false;
         object_stop_retaining(m->object, 2 * ix->object_memory_max_bytes);
     }
@@ -274,7 +274,7 @@ static bool outdate_stored(struct miss *m)
     bool is_newer = j->reason == STORE_OK && j->response.status == 200 && !m->key.slice &&
                     m->kind != MISS_OPAQUE && m->client.method == METHOD_GET;
     bool outdates = j->stored || is_newer;
-    return outdates && index_supersede(miss_index(m), &m->key, j->vary, j->vary_key);
+    return outdates && index_supersede(miss_index(m), &m->key, j->vary, j->vary_key, m->base);
 }
 
 void miss_use_response(struct miss *m, const struct h1_response *from, struct body *body)

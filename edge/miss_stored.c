@@ -2,12 +2,13 @@
  * miss_state.h. */
 #include "edge/miss_state.h"
 
-/* Where the disk has the body, or is about to, it gets the new head. */
+/* Where the disk has the body, or is about to, it gets the new head. The old one goes, or it would
+ * go on answering those whom a Vary that is new does not send here. */
 static void publish_generation(struct miss *m, struct object *old, struct object *o)
 {
     struct index *ix = miss_index(m);
     bool written = payload_stored(o->payload) || atomic_load(&old->write);
-    if (index_publish(ix, o) && ix->disk && written) disk_write(ix->disk, o);
+    if (index_replace(ix, old, o) && ix->disk && written) disk_write(ix->disk, o);
 }
 
 /* A new generation of a stored object: its body, and fields that update brings. */
