@@ -115,11 +115,16 @@ static void make_conditional(struct miss *m)
     if (date.n) fields_set(&m->request.fields, &m->arena, FIELD_IF_MODIFIED_SINCE, date);
 }
 
+static bool is_conditional(const struct miss *m)
+{
+    return fields_has(&m->request.fields, FIELD_IF_NONE_MATCH) ||
+           fields_has(&m->request.fields, FIELD_IF_MODIFIED_SINCE);
+}
+
 static void drop_conditions(struct miss *m)
 {
     fields_remove(&m->request.fields, FIELD_IF_NONE_MATCH);
     fields_remove(&m->request.fields, FIELD_IF_MODIFIED_SINCE);
-    object_drop(&m->base);
 }
 
 static const struct fetch_ops fetch_ops;
@@ -194,6 +199,15 @@ static void note_failure(struct miss *m, int error)
     if (m->base) atomic_store_explicit(&m->base->refresh_error, error, memory_order_relaxed);
 }
 
+static void stand_in_or_fail(struct miss *m, int error)
+{
+    note_failure(m, error);
+    if (error_info(error)->blame == BLAME_ORIGIN && miss_may_use_stale(m))
+        miss_use_stale(m, error);
+    else
+        fail(m, error);
+}
+
 /* A 304 that does not select what was to be validated: asked again, for all of it. */
 static void ask_without_conditions(struct miss *m, struct body *body)
 {
@@ -203,16 +217,27 @@ static void ask_without_conditions(struct miss *m, struct body *body)
     ask(m, NULL);
 }
 
+/* One that answers no condition of ours would tell the client that it has what nobody knows it has.
+ */
+static void use_not_modified(struct miss *m, const struct h1_response *r, struct body *body)
+{
+    if (!is_conditional(m)) {
+        body_close(&body);
+        stand_in_or_fail(m, -E_RESPONSE_MALFORMED);
+    } else if (policy_304_selects(&r->msg, &m->base->head)) {
+        miss_use_validated(m, r, body);
+    } else {
+        ask_without_conditions(m, body);
+    }
+}
+
 static void on_head(struct fetch *f, const struct h1_response *r, struct body *body)
 {
     struct miss *m = container_of(f, struct miss, fetch);
     int status = r->msg.status;
     tell_watch(m, status);
-    if (status == 304 && m->base) {
-        if (policy_304_selects(&r->msg, &m->base->head))
-            miss_use_validated(m, r, body);
-        else
-            ask_without_conditions(m, body);
+    if (status == 304 && (m->base || (m->kind != MISS_OPAQUE && !is_conditional(m)))) {
+        use_not_modified(m, r, body);
         return;
     }
     if (policy_is_server_error(status)) note_failure(m, -E_ORIGIN_STATUS);
@@ -242,11 +267,7 @@ static void on_failed(struct fetch *f, int error)
 {
     struct miss *m = container_of(f, struct miss, fetch);
     tell_watch(m, 0);
-    note_failure(m, error);
-    if (error_info(error)->blame == BLAME_ORIGIN && miss_may_use_stale(m))
-        miss_use_stale(m, error);
-    else
-        fail(m, error);
+    stand_in_or_fail(m, error);
 }
 
 static const struct fetch_ops fetch_ops = { on_interim, on_head, on_failed };

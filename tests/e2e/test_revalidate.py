@@ -176,3 +176,22 @@ def test_a_304_may_tell_the_tag_stronger_or_weaker(origin, client, stored, told)
     assert (response.body, response.cache["fwd-status"], response["ETag"]) == (b"body", 304, stored)
     assert origin.count("/") == 2 and origin.last()["If-None-Match"] == stored
     assert client.get("/").hit
+
+
+def test_a_304_that_nobody_asked_for_is_an_error_whether_first_or_second(origin, client):
+    """What it would say to a client without a condition is wrong."""
+    origin.on("/first", Reply(304))
+    assert client.get("/first").status == 502
+    origin.on("/second", fresh(b"old", 1, {"ETag": '"v1"'}), Reply(304, {"ETag": '"v2"'}))
+    client.get("/second")
+    outlive(1)
+    assert client.get("/second").status == 502
+    assert origin.count("/second") == 3
+
+
+def test_the_stale_one_stands_in_also_where_it_was_asked_twice(origin, client):
+    origin.on("/", Reply(headers={**LEFT, "ETag": '"v1"'}, body=b"old"), Reply(304, {"ETag": '"v2"'}), Reply(503))
+    client.get("/")
+    outlive(1)
+    assert client.get("/").body == b"old"
+    assert origin.count("/") == 3
