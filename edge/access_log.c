@@ -272,7 +272,7 @@ static void json_request(struct line *l, const struct exchange *x)
 static void json_times(struct line *l, const struct exchange *x)
 {
     put(l, KEY("duration_ms"));
-    put_thousandths(l, x->worker->now_us - x->began_us);
+    put_thousandths(l, x->ended_us - x->began_us);
     put(l, KEY("first_byte_ms"));
     if (x->first_byte_us)
         put_thousandths(l, x->first_byte_us - x->began_us);
@@ -355,7 +355,7 @@ static void format_combined(struct line *l, const struct access_record *r)
     put(l, SLICE("\" "));
     put(l, slice_str(r->verdict));
     put(l, SLICE(" "));
-    put_thousandths(l, (x->worker->now_us - x->began_us) / 1000);
+    put_thousandths(l, (x->ended_us - x->began_us) / 1000);
     put(l, SLICE("\n"));
 }
 

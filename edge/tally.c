@@ -19,11 +19,10 @@ void tally_begin(const struct exchange *x)
 
 static void count(const struct exchange *x, enum verdict verdict)
 {
-    int64_t now_us = x->worker->now_us;
     metric_add_by(METRIC_VERDICTS, verdict, 1);
     metric_add_by(METRIC_RESPONSES, x->status / 100, 1);
     if (x->error) metric_add_by(METRIC_ERRORS, -x->error, 1);
-    metric_observe_us(METRIC_REQUEST_DURATION, (uint64_t)(now_us - x->began_us));
+    metric_observe_us(METRIC_REQUEST_DURATION, (uint64_t)(x->ended_us - x->began_us));
     if (x->first_byte_us)
         metric_observe_us(METRIC_FIRST_BYTE, (uint64_t)(x->first_byte_us - x->began_us));
 }

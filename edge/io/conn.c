@@ -25,6 +25,8 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
     *c = (struct conn){ .worker = w, .scope = scope, .ops = ops, .fd = fd };
     op_init(&c->recv_op, scope, on_recv);
     op_init(&c->send_op, scope, on_send);
+    list_init(&c->marks);
+    list_init(&c->sealed);
     c->note.run = on_note;
 }
 
@@ -282,6 +284,7 @@ char *conn_reserve(struct conn *c, size_t n)
 void conn_commit(struct conn *c, size_t n)
 {
     if (n) outbox_commit(c->out, n);
+    c->queued_bytes += n;
 }
 
 bool conn_write(struct conn *c, struct slice bytes)
@@ -295,7 +298,53 @@ bool conn_write(struct conn *c, struct slice bytes)
 
 void conn_push(struct conn *c, struct span *s)
 {
+    c->queued_bytes += s->n;
     outbox_push(out_of(c), s);
+}
+
+bool conn_is_sending(const struct conn *c)
+{
+    return c->send_op.armed;
+}
+
+bool conn_mark(struct conn *c, struct conn_mark *m)
+{
+    bool encrypted = c->tls && (!c->out || c->out->bytes == 0);
+    if (!c->broken && conn_queued_bytes(c) == 0) return false;
+    m->at = encrypted ? c->sent_bytes + tls_output_bytes(c->tls) : c->queued_bytes;
+    list_append(encrypted ? &c->sealed : &c->marks, &m->link);
+    return true;
+}
+
+static struct conn_mark *first_mark(struct list *marks, uint64_t until)
+{
+    struct conn_mark *m = container_of(marks->next, struct conn_mark, link);
+    return list_empty(marks) || m->at > until ? NULL : m;
+}
+
+static uint64_t left_queue_bytes(const struct conn *c)
+{
+    return c->queued_bytes - (c->out ? c->out->bytes : 0);
+}
+
+/* A record that is not whole tells its reader nothing, so the place is the end of it. */
+static void seal_marks(struct conn *c)
+{
+    for (struct conn_mark *m; (m = first_mark(&c->marks, left_queue_bytes(c)));) {
+        list_remove(&m->link);
+        m->at = c->sent_bytes + tls_output_bytes(c->tls);
+        list_append(&c->sealed, &m->link);
+    }
+}
+
+static void pass_marks(struct conn *c)
+{
+    struct list *marks = c->tls ? &c->sealed : &c->marks;
+    uint64_t taken = c->tls ? c->sent_bytes : left_queue_bytes(c);
+    for (struct conn_mark *m; (m = first_mark(marks, taken));) {
+        list_remove(&m->link);
+        m->passed(m);
+    }
 }
 
 /* As much as one send takes; nothing while the handshake is under way. A session that fails ends
@@ -308,6 +357,7 @@ static void encrypt(struct conn *c)
         if (n < 0) shutdown(c->fd, SHUT_RDWR);
         if (n <= 0) return;
         outbox_drop(c->out, c->worker, (size_t)n);
+        seal_marks(c);
     }
 }
 
@@ -349,6 +399,7 @@ static void sent(struct conn *c, size_t n)
         tls_sent(c->tls, n);
     else
         outbox_drop(c->out, c->worker, n);
+    pass_marks(c);
 }
 
 static void all_sent(struct conn *c)
@@ -411,6 +462,7 @@ int conn_take_fd(struct conn *c)
 void conn_close(struct conn *c)
 {
     CHECK(!c->recv_op.armed && !c->send_op.armed);
+    CHECK(list_empty(&c->marks) && list_empty(&c->sealed));
     outbox_free(&c->out, c->worker);
     tls_free(&c->tls);
     if (c->fd >= 0) close(c->fd);

@@ -9,6 +9,7 @@
 #define VERGE_IO_CONN_H
 
 #include "edge/base/block.h"
+#include "edge/base/list.h"
 #include "edge/io/op.h"
 
 #define CONN_SEND_BYTES (256 * 1024)
@@ -28,6 +29,13 @@ struct conn_ops {
     void (*ended)(struct conn *c, bool reset);
     /* Everything queued was handed to the kernel, or will never be (conn->broken). */
     void (*drained)(struct conn *c);
+};
+
+/* A place in the output; its owner's, and on the connection's list until it has passed. */
+struct conn_mark {
+    struct list link;
+    uint64_t at; /* in bytes queued ever; once they are encrypted, in bytes sent ever */
+    void (*passed)(struct conn_mark *m);
 };
 
 struct conn {
@@ -50,7 +58,9 @@ struct conn {
     struct note note;
     char *into; /* where what is read next goes, up to into_bytes; NULL: to data() */
     size_t into_bytes;
-    uint64_t received_bytes, sent_bytes;
+    uint64_t received_bytes, sent_bytes, queued_bytes; /* ever */
+    struct list marks;                                 /* in order */
+    struct list sealed; /* with TLS: those whose bytes are encrypted, in order */
 };
 
 /* Takes the descriptor. */
@@ -98,6 +108,11 @@ size_t conn_queued_bytes(const struct conn *c);
 /* The kernel holds no more than about so much that was not sent yet: what is queued later and more
  * urgent need not wait behind megabytes. */
 void conn_limit_unsent(struct conn *c, int bytes);
+/* Calls m->passed, from the loop, at the end of the send with which the kernel takes the last byte
+ * that is queued by now; false if it has it already. Not called once the connection is broken. list_remove(&m->link) takes it back. */
+bool conn_mark(struct conn *c, struct conn_mark *m);
+/* The kernel has not taken yet all it was given. */
+bool conn_is_sending(const struct conn *c);
 /* Sends what is queued, unless a send is in flight already: its end sends the rest. */
 void conn_flush(struct conn *c);
 
@@ -109,7 +124,7 @@ void conn_reset(struct conn *c);
 void conn_cancel(struct conn *c);
 /* The descriptor belongs to the caller now; nothing may be armed. */
 int conn_take_fd(struct conn *c);
-/* Closes the descriptor and frees the queue; only when nothing is armed any more. */
+/* Closes the descriptor and frees the queue; only when nothing is armed and no mark is left. */
 void conn_close(struct conn *c);
 
 /* Bytes the peer's kernel has acknowledged (TCP_INFO): how far a client really is. 0 where unknown.

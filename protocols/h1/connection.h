@@ -57,7 +57,8 @@ struct h1_server {
 
     /* The response. */
     struct h1_sender response;
-    struct pace_out pace_out; /* by what is acknowledged */
+    struct conn_mark head_sent; /* linked until the kernel has taken the head */
+    struct pace_out pace_out;   /* by what is acknowledged */
 };
 
 static inline int64_t h1_now_ms(const struct h1_server *s)

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "edge/base/clock.h"
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
@@ -70,6 +71,9 @@ void h1_end_exchange(struct h1_server *s, int error)
     h1_sender_stop(&s->response);
     s->state = STATE_RESETTING;
     s->body_waiting = false;
+    list_remove(&s->head_sent.link);
+    x->ended_us = conn_queued_bytes(&s->conn) ? clock_monotonic_us() : s->conn.worker->now_us;
+    if (!error && x->first_byte_us == 0) x->first_byte_us = x->ended_us;
     x->handler->end(x);
     scope_close(&x->scope);
 }
@@ -353,6 +357,7 @@ void h1_server_start(struct http_service *service, int fd, const struct peer *pe
     s->x.worker = w;
     s->x.began_us = w->now_us;
     arena_init(&s->x.arena, ARENA_CHUNK_BYTES);
+    list_init(&s->head_sent.link);
     scope_init(&s->scope, w, on_scope_idle);
     conn_init(&s->conn, w, &s->scope, &conn_ops, fd);
     timer_init(&s->timer, on_timer);

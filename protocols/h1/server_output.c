@@ -45,6 +45,12 @@ static void choose_connection(struct h1_server *s, struct h1_framing *framing)
                                                             : H1_CONNECTION_PERSIST;
 }
 
+static void on_head_sent(struct conn_mark *m)
+{
+    struct h1_server *s = container_of(m, struct h1_server, head_sent);
+    s->x.first_byte_us = s->conn.worker->now_us;
+}
+
 static void on_more(struct h1_sender *sender)
 {
     h1_server_run(container_of(sender, struct h1_server, response));
@@ -62,6 +68,8 @@ static bool start_response(struct h1_server *s, const struct response *r, struct
     char *to = conn_reserve(&s->conn, h1_response_size(r, &framing));
     if (!to) return false;
     conn_commit(&s->conn, h1_print_response(to, r, &framing));
+    s->head_sent.passed = on_head_sent;
+    conn_mark(&s->conn, &s->head_sent);
     return true;
 }
 
@@ -73,7 +81,6 @@ static void respond(struct exchange *x, const struct response *r, struct body *b
     s->continue_owed = false;
     timer_cancel(&s->timer);
     x->status = r->status;
-    x->first_byte_us = s->conn.worker->now_us;
     s->pace_out = (struct pace_out){ 0 };
     if (!start_response(s, r, body))
         h1_break_off(s, -E_NO_MEMORY);
@@ -90,13 +97,21 @@ static void abort_exchange(struct exchange *x, int error)
 
 const struct exchange_ops h1_exchange_ops = { interim, respond, abort_exchange };
 
-/* Where the rest is small the next request need not wait for the client to take it. */
+/* With the next request here already, a small response leaves in one send with that one's; unless
+ * the client takes nothing at present. */
+static bool may_share_send(const struct h1_server *s)
+{
+    return s->keep_alive && inbox_unread(&s->in).n && !conn_is_sending(&s->conn) &&
+           conn_queued_bytes(&s->conn) <= OUTPUT_MAX;
+}
+
+/* It has ended when the kernel has all of it: on_drained comes back here. */
 void h1_answer(struct h1_server *s)
 {
     int rc = h1_sender_pump(&s->response);
     s->x.body_sent_bytes = s->response.body_bytes;
     if (rc < 0) h1_break_off(s, rc);
-    if (rc || conn_queued_bytes(&s->conn) > OUTPUT_MAX) return;
+    if (rc || (conn_queued_bytes(&s->conn) && !may_share_send(s))) return;
     if (!s->request_ended) s->keep_alive = false;
     h1_end_exchange(s, 0);
 }
@@ -105,15 +120,25 @@ void h1_answer(struct h1_server *s)
 
 /* What the client's side has acknowledged: the kernel's buffer may take a megabyte from us at once
  * and be minutes in passing it on. */
+static void look_at_client(struct h1_server *s)
+{
+    pace_out_look(&s->pace_out, h1_now_ms(s), conn_acknowledged_bytes(&s->conn));
+}
+
+/* A response that has only to be taken is gone in a moment: looking would cost it a system call. */
 void h1_watch_client(struct h1_server *s)
 {
     if (timer_armed(&s->timer) || conn_queued_bytes(&s->conn) == 0) return;
-    pace_out_look(&s->pace_out, h1_now_ms(s), conn_acknowledged_bytes(&s->conn));
+    if (s->response.body || s->pace_out.began_ms) look_at_client(s);
     h1_set_timer(s, s->client.service->limits->send_timeout_ms);
 }
 
 bool h1_client_keeps_up(struct h1_server *s)
 {
+    if (s->pace_out.began_ms == 0) {
+        look_at_client(s);
+        return true;
+    }
     return pace_out_keeps_up(&s->pace_out, s->client.service->limits, h1_now_ms(s),
                              conn_acknowledged_bytes(&s->conn));
 }

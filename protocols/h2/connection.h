@@ -34,9 +34,10 @@ struct h2_server {
     enum h2_phase phase;
     nghttp2_session *session;
     struct list streams; /* struct h2_stream.link */
-    unsigned stream_count;
+    unsigned stream_count, queued_count;
     uint64_t requests;
-    int refuse; /* the first request is answered with this, and no other; 0 */
+    struct h2_stream *heading; /* whose head nghttp2 is handing out; NULL */
+    int refuse;                /* the first request is answered with this, and no other; 0 */
     struct note update_note;
     bool receiving;    /* inside nghttp2, with what arrived: an update follows by itself */
     bool greeted;      /* the client's preface and settings have come */
@@ -57,6 +58,7 @@ struct h2_stream {
     int32_t id;             /* 0: nghttp2 has closed it */
     bool begun;             /* the edge has the exchange */
     bool answering;         /* it has responded */
+    bool queued;            /* all of the response is, and not all sent */
     bool ended;             /* handler->end was called */
     struct pseudo *section; /* of fields, while it is read: in the arena */
     bool body_follows;      /* the head was not the end of the request */
@@ -76,6 +78,7 @@ struct h2_stream {
     bool out_waiting, out_ended;
     int out_error;
     struct pace_out pace_out;
+    struct conn_mark head_sent, all_sent; /* linked until the kernel has taken so much */
 };
 
 static inline struct worker *h2_worker(const struct h2_server *s)
@@ -133,8 +136,8 @@ extern const struct exchange_ops h2_exchange_ops;
 /* nghttp2's data source and its send_data_callback, with the stream behind them. */
 ssize_t h2_response_read(struct h2_stream *st, size_t room, uint32_t *flags);
 bool h2_response_write(struct h2_stream *st, const uint8_t *frame_head, size_t n);
-/* All of it is queued. */
-void h2_response_sent(struct h2_stream *st);
+/* Another frame of it is queued, perhaps the last: st->queued. */
+void h2_response_queued(struct h2_stream *st);
 /* An interim response without fields. */
 void h2_send_continue(struct h2_stream *st);
 /* The stream's timer: false where the client takes less than it must. */

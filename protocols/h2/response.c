@@ -80,7 +80,6 @@ static void respond(struct exchange *x, const struct response *r, struct body *b
     st->answering = true;
     st->continue_owed = false;
     x->status = r->status;
-    x->first_byte_us = h2_worker(s)->now_us;
     if (body && !status_has_body(x->request.method, r->status)) body_close(&body);
     start_body(st, body, length);
     start_timer(st);
@@ -176,11 +175,35 @@ bool h2_response_write(struct h2_stream *st, const uint8_t *head, size_t n)
     return true;
 }
 
-/* The client need not send the rest of its request any more (RFC 9113 section 8.1). */
-void h2_response_sent(struct h2_stream *st)
+static void on_head_sent(struct conn_mark *m)
 {
+    struct h2_stream *st = container_of(m, struct h2_stream, head_sent);
+    st->x.first_byte_us = h2_worker(st->server)->now_us;
+}
+
+static void on_all_sent(struct conn_mark *m)
+{
+    h2_stream_end(container_of(m, struct h2_stream, all_sent), 0);
+}
+
+static void mark(struct h2_stream *st, struct conn_mark *m, void (*passed)(struct conn_mark *m))
+{
+    m->passed = passed;
+    if (!conn_mark(&st->server->conn, m)) passed(m);
+}
+
+/* The client need not send the rest of its request any more (RFC 9113 section 8.1). Whether it
+ * takes what is queued is the connection's concern. */
+void h2_response_queued(struct h2_stream *st)
+{
+    if (st->ended) return;
+    if (!st->x.first_byte_us && list_empty(&st->head_sent.link))
+        mark(st, &st->head_sent, on_head_sent);
+    if (!st->queued) return;
     if (!st->in_ended) h2_stream_reset(st, NGHTTP2_NO_ERROR);
-    h2_stream_end(st, 0);
+    timer_cancel(&st->timer);
+    h2_response_release(st);
+    mark(st, &st->all_sent, on_all_sent);
 }
 
 void h2_response_release(struct h2_stream *st)

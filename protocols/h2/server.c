@@ -138,13 +138,15 @@ bool h2_may_queue(const struct h2_server *s)
 /* nghttp2 chooses what is next: so it is asked as late as possible. False: it has failed. */
 static bool fill_queue(struct h2_server *s)
 {
-    nghttp2_ssize n = 0;
     while (h2_may_queue(s)) {
         const uint8_t *data;
-        n = nghttp2_session_mem_send2(s->session, &data);
-        if (n <= 0 || !conn_write(&s->conn, slice_of((const char *)data, (size_t)n))) break;
+        nghttp2_ssize n = nghttp2_session_mem_send2(s->session, &data);
+        if (n <= 0) return n == 0;
+        if (!conn_write(&s->conn, slice_of((const char *)data, (size_t)n))) return false;
+        if (s->heading) h2_response_queued(s->heading);
+        s->heading = NULL;
     }
-    return n >= 0;
+    return true;
 }
 
 /* FIN first and reading on for a moment, so that no reset overtakes what was sent. What is not

@@ -17,10 +17,12 @@ static struct h2_stream *stream_of(nghttp2_session *session, int32_t id)
 /* ---- what the client sends ---- */
 
 /* Requests whose streams are gone may still be on their way through the edge: resetting them does
- * not make room for more. */
+ * not make room for more. A response that is queued does, once: its client may have it before the
+ * kernel says so. */
 static bool may_open(const struct h2_server *s)
 {
-    return !s->goaway && s->stream_count < h2_limits(s)->streams;
+    unsigned most = h2_limits(s)->streams;
+    return !s->goaway && s->stream_count - s->queued_count < most && s->stream_count < 2 * most;
 }
 
 static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame, void *user)
@@ -144,10 +146,17 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
     if (type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
         if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_INTERNAL_ERROR) h2_waste(s, FLOOD_ERROR);
-    } else if ((type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) &&
-               frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+    } else if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) {
         struct h2_stream *st = stream_of(session, frame->hd.stream_id);
-        if (st) h2_response_sent(st);
+        if (!st || st->ended || !st->answering) return 0;
+        if (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) {
+            st->queued = true;
+            s->queued_count++;
+        }
+        if (type == NGHTTP2_HEADERS)
+            s->heading = st; /* fill_queue gets its bytes only now */
+        else
+            h2_response_queued(st);
     }
     return 0;
 }

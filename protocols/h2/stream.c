@@ -10,6 +10,7 @@ static void on_exchange_idle(struct scope *scope)
     struct h2_server *s = st->server;
     if (st->id) nghttp2_session_set_stream_user_data(s->session, st->id, NULL);
     list_remove(&st->link);
+    s->queued_count -= st->queued;
     struct arena own = st->x.arena;
     arena_free(&own);
     s->stream_count--;
@@ -37,6 +38,8 @@ struct h2_stream *h2_stream_open(struct h2_server *s, int32_t id)
     scope_init(&st->x.scope, w, on_exchange_idle);
     scope_enter(&s->scope);
     timer_init(&st->timer, on_timer);
+    list_init(&st->head_sent.link);
+    list_init(&st->all_sent.link);
     list_append(&s->streams, &st->link);
     s->stream_count++;
     metric_add(METRIC_EXCHANGES_LIVE, 1);
@@ -59,6 +62,9 @@ void h2_stream_end(struct h2_stream *st, int error)
     struct exchange *x = &st->x;
     if (st->ended) return;
     st->ended = true;
+    list_remove(&st->head_sent.link);
+    list_remove(&st->all_sent.link);
+    x->ended_us = h2_worker(st->server)->now_us;
     if (error && !x->error) x->error = error;
     timer_cancel(&st->timer);
     h2_response_release(st);
@@ -76,6 +82,7 @@ void h2_stream_reset(struct h2_stream *st, uint32_t code)
 void h2_stream_closed(struct h2_stream *st)
 {
     st->id = 0;
+    if (st->queued) return;
     h2_stream_end(st, st->out_error ? st->out_error : st->in_error ? st->in_error : -E_CLIENT_GONE);
 }
 

@@ -72,7 +72,6 @@ static void respond(struct exchange *x, const struct response *r, struct body *b
     s->answering = true;
     s->continue_owed = false;
     x->status = r->status;
-    x->first_byte_us = x->worker->now_us;
     timer_cancel(&s->timer);
     if (submit(s, r) != 0) {
         h3_stream_break_off(s, -E_NO_MEMORY, NGHTTP3_H3_INTERNAL_ERROR);
@@ -183,6 +182,23 @@ static void resume_full(struct h3_session *session)
         session->full_count--;
         nghttp3_conn_resume_stream(session->http, s->id);
     }
+}
+
+void h3_response_written(struct h3_stream *s, bool all)
+{
+    if (all) s->all_written = true;
+    if (all) timer_cancel(&s->timer);
+    bool listed = !list_empty(&s->written_link);
+    if (!listed && (all || !s->x.first_byte_us))
+        list_append(&s->session->written, &s->written_link);
+}
+
+void h3_response_sent(struct h3_stream *s, int64_t now_us)
+{
+    if (!s->x.first_byte_us) s->x.first_byte_us = now_us;
+    if (!s->all_written) return;
+    s->x.ended_us = now_us;
+    h3_stream_end(s, 0);
 }
 
 void h3_response_acked(struct h3_stream *s, uint64_t n)

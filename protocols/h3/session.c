@@ -1,6 +1,7 @@
 #include "protocols/h3/session.h"
 
 #include "edge/base/check.h"
+#include "edge/base/clock.h"
 #include "edge/base/error.h"
 #include "edge/base/metrics.h"
 #include "edge/base/pool.h"
@@ -174,7 +175,7 @@ static int on_stream_close(nghttp3_conn *http, int64_t id, uint64_t code, void *
     }
     s->closed = true;
     timer_cancel(&s->timer);
-    if (s->begun && !s->ended) {
+    if (s->begun && !s->ended && !s->all_written) {
         h3_session_waste(h, FLOOD_RESET); /* of a STOP_SENDING ngtcp2 may tell no more than this */
         h3_stream_end(s, -E_CLIENT_GONE);
     }
@@ -211,6 +212,7 @@ void h3_session_init(struct h3_session *s, const struct h3_transport_ops *transp
     *s = (struct h3_session){ .transport = transport, .client = client, .scope = scope };
     list_init(&s->streams);
     list_init(&s->broken);
+    list_init(&s->written);
 }
 
 static int bind_streams(struct h3_session *s)
@@ -451,9 +453,17 @@ int h3_session_wrote(struct h3_session *s, const struct h3_piece *p, size_t n)
 {
     int rc = nghttp3_conn_add_write_offset(s->http, p->stream, n);
     if (rc) return code_of(rc);
-    struct h3_stream *stream = p->fin && n == p->bytes ? find(s, p->stream) : NULL;
-    if (stream && stream->answering) h3_stream_end(stream, 0);
+    struct h3_stream *stream = find(s, p->stream);
+    if (stream && stream->answering) h3_response_written(stream, p->fin && n == p->bytes);
     return 0;
+}
+
+void h3_session_sent(struct h3_session *s)
+{
+    if (list_empty(&s->written)) return;
+    int64_t now_us = clock_monotonic_us();
+    for (struct list *link; (link = list_pop(&s->written));)
+        h3_response_sent(container_of(link, struct h3_stream, written_link), now_us);
 }
 
 void h3_session_blocked(struct h3_session *s, int64_t id)

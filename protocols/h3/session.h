@@ -47,6 +47,7 @@ struct h3_session {
     nghttp3_conn *http;  /* NULL: not started */
     struct list streams; /* struct h3_stream.link */
     struct list broken;  /* streams whose response cannot go on: to be reset */
+    struct list written; /* struct h3_stream.written_link: with a first or last byte in packets */
     unsigned stream_count;
     uint64_t requests;
     struct flood flood;
@@ -104,6 +105,8 @@ int h3_session_closed(struct h3_session *s, int64_t id, uint64_t code);
 int h3_session_next(struct h3_session *s, struct h3_piece *out);
 /* n bytes of it were taken. */
 int h3_session_wrote(struct h3_session *s, const struct h3_piece *p, size_t n);
+/* The kernel has taken all packets with what was written. */
+void h3_session_sent(struct h3_session *s);
 /* The client gives the stream no credit; it has reset it. */
 void h3_session_blocked(struct h3_session *s, int64_t id);
 void h3_session_dead(struct h3_session *s, int64_t id);

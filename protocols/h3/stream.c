@@ -108,6 +108,7 @@ struct h3_stream *h3_stream_new(struct h3_session *session, int64_t id)
     s->x.began_us = w->now_us;
     s->x.request.length = LENGTH_NONE;
     s->x.arena = own;
+    list_init(&s->written_link);
     timer_init(&s->timer, on_timer);
     timer_set(&w->wheel, &s->timer, worker_now_ms(w) + h3_limits(s)->header_timeout_ms);
     list_append(&session->streams, &s->link);
@@ -159,6 +160,8 @@ void h3_stream_end(struct h3_stream *s, int error)
     if (s->ended) return;
     s->ended = true;
     s->answering = s->in_waiting = false;
+    list_remove(&s->written_link);
+    if (!x->ended_us) x->ended_us = x->worker->now_us;
     if (error && !x->error) x->error = error;
     timer_cancel(&s->timer);
     body_close(&s->body);

@@ -24,6 +24,7 @@ struct h3_spans {
 struct h3_stream {
     struct h3_session *session;
     struct list link; /* of the session's, or of its broken ones */
+    struct list written_link;
     int64_t id;
     struct exchange x;
     bool begun;          /* the edge has it */
@@ -51,6 +52,7 @@ struct h3_stream {
     uint32_t out_acked;  /* of the first span */
     int64_t length_left; /* LENGTH_UNKNOWN: whatever comes */
     bool answering;
+    bool all_written;  /* into packets */
     bool body_waiting; /* ready() is owed to us */
     bool full;         /* waits for acknowledgements */
     bool blocked;      /* by the stream's credit */
@@ -109,6 +111,9 @@ extern const struct exchange_ops h3_exchange_ops;
 void h3_send_continue(struct h3_stream *s);
 nghttp3_ssize h3_read_response(nghttp3_conn *http, int64_t id, nghttp3_vec *v, size_t count,
                                uint32_t *flags, void *session, void *stream);
+/* Some of it is in packets, or all; the kernel has taken these. */
+void h3_response_written(struct h3_stream *s, bool all);
+void h3_response_sent(struct h3_stream *s, int64_t now_us);
 void h3_response_acked(struct h3_stream *s, uint64_t n);
 /* The send timer: false where the client takes less than it must. */
 bool h3_client_keeps_up(struct h3_stream *s);

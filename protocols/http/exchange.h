@@ -67,7 +67,8 @@ struct exchange {
      * EXCHANGE_LINE_BYTES; in the arena. */
     struct slice refused_line;
     int64_t began_us;      /* monotonic: the head's first byte */
-    int64_t first_byte_us; /* of the response; 0: none */
+    int64_t first_byte_us; /* the kernel was given the response's first; 0: none */
+    int64_t ended_us;      /* and its last, or it was given up */
     int status;            /* final, as sent; 0: none */
     int error;             /* why it ended otherwise than planned; 0 */
     uint64_t body_sent_bytes, body_received_bytes;

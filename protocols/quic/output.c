@@ -140,6 +140,15 @@ static void finish_train(struct quic_connection *c, struct udp_train *t)
     ngtcp2_conn_update_pkt_tx_time(c->conn, quic_now(c->quic));
 }
 
+/* What a full socket did not take is kept, and then this is called again. */
+static void tell_sent(struct quic_connection *c)
+{
+    if (!c->endpoint->unsent_block)
+        h3_session_sent(&c->h3);
+    else
+        quic_connection_wake(c);
+}
+
 /* All datagrams of a train but the last have one size. True where a train was sent that may not
  * have been the last; false where there is nothing more to send now, or the connection has ended.
  */
@@ -156,7 +165,9 @@ static bool write_train(struct quic_connection *c, size_t *turn_bytes)
         ngtcp2_ssize n = make_packet(c, to, packet_bytes, &way.path, &info);
         if (n <= 0) {
             finish_train(c, &t);
-            if (n < 0) quic_connection_end(c);
+            if (n == 0) return false;
+            tell_sent(c);
+            quic_connection_end(c);
             return false;
         }
         at += (size_t)n;
@@ -184,6 +195,7 @@ void quic_connection_write(struct quic_connection *c)
     while (c->state == QUIC_OPEN && !c->endpoint->unsent_block && bytes < TURN_BYTES) {
         if (!write_train(c, &bytes)) break;
     }
+    if (c->state == QUIC_OPEN) tell_sent(c);
     if (c->state == QUIC_OPEN) quic_connection_set_timer(c);
     if (c->state == QUIC_OPEN && bytes >= TURN_BYTES)
         timer_set(&c->quic->worker->fine, &c->timer, 0); /* the next turn goes on */

@@ -31,7 +31,7 @@ MATRIX = [("h1", "memory"), ("h1", "disk"), ("h1", "reread"), ("h1-tls", "memory
 # having none `own_disk`.
 OVER_ALL = {f"test_{name}" for name in (
     "alt_svc",
-    "chunked", "collapse", "conditional", "disk_hit", "forwarding", "freshness", "head", "hit", "http10", "interim",
+    "chunked", "collapse", "conditional", "disk_hit", "duration", "forwarding", "freshness", "head", "hit", "http10", "interim",
     "invalidate", "keepalive", "key", "limits", "methods", "origin_faults", "paths", "pipelining", "range",
     "reload", "revalidate", "route", "same_request", "shutdown", "slices", "slow_client", "stale", "upload",
     "vary")}

@@ -86,7 +86,7 @@ static void write_pieces(struct h3_session *s, unsigned most)
     for (unsigned i = 0; i < most && !over; i++) {
         struct h3_piece p;
         judge(h3_session_next(s, &p));
-        if (over || p.stream < 0) return;
+        if (over || p.stream < 0) break;
         CHECK(p.stream < STREAMS && !streams[p.stream].closed && !streams[p.stream].fin);
         size_t n = p.bytes < 1200 ? p.bytes : 1200;
         if (streams[p.stream].server_done) {
@@ -99,6 +99,7 @@ static void write_pieces(struct h3_session *s, unsigned most)
             judge(h3_session_wrote(s, &p, n));
         }
     }
+    h3_session_sent(s);
 }
 
 static void acknowledge(struct h3_session *s, int64_t id)

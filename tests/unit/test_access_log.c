@@ -63,6 +63,7 @@ static int set_up(void **state)
         .worker = &worker,
         .request = { .version = HTTP_1_1 },
         .began_us = BEGAN_US,
+        .ended_us = START_US,
     };
     arena_init(&exchange.arena, 4096);
     record = (struct access_record){ .exchange = &exchange,

@@ -854,6 +854,86 @@ static void test_a_failed_send_breaks(void **state)
     assert_shared_is_sole();
 }
 
+/* ---- marks ---- */
+
+static struct conn_mark head_mark, end_mark;
+static unsigned passed;
+
+/* The peer reads only now: so what is behind the head has not left. */
+static void on_head_mark(struct conn_mark *m)
+{
+    CHECK(m == &head_mark && passed == 0 && conn_queued_bytes(&t.conn));
+    passed++;
+    sem_post(&t.go);
+}
+
+static void on_end_mark(struct conn_mark *m)
+{
+    CHECK(m == &end_mark && passed == 1 && t.drained == 0);
+    passed++;
+    CHECK(!conn_mark(&t.conn, &end_mark)); /* all has left: it is not called for that */
+}
+
+static void send_marked(void)
+{
+    head_mark.passed = on_head_mark;
+    end_mark.passed = on_end_mark;
+    CHECK(!conn_mark(&t.conn, &head_mark) && !conn_is_sending(&t.conn));
+    CHECK(conn_write(&t.conn, SLICE("a head")) && conn_mark(&t.conn, &head_mark));
+    conn_flush(&t.conn);
+    struct span s = span_of(shared, 0, shared->size_bytes);
+    conn_push(&t.conn, &s);
+    CHECK(conn_mark(&t.conn, &end_mark));
+    CHECK(conn_is_sending(&t.conn) && passed == 0);
+}
+
+static void end_marked(void)
+{
+    CHECK(passed == 2);
+    conn_shutdown(&t.conn);
+    finish();
+}
+
+static void test_a_mark_passes_when_the_kernel_has_what_is_before_it(void **state)
+{
+    (void)state;
+    static const struct script script = { .start = send_marked, .drained = end_marked };
+    passed = 0;
+    open_shared();
+    run(open_narrow, &script, receive_later);
+    assert_int_equal(received, strlen("a head") + shared->size_bytes);
+    assert_int_equal(passed, 2);
+    assert_shared_is_sole();
+}
+
+static void take_mark_back(void)
+{
+    list_remove(&end_mark.link);
+    finish();
+}
+
+static void mark_and_give_up(void)
+{
+    CHECK(conn_write(&t.conn, SLICE("a head")));
+    struct span s = span_of(shared, 0, shared->size_bytes);
+    conn_push(&t.conn, &s);
+    end_mark.passed = on_end_mark;
+    CHECK(conn_mark(&t.conn, &end_mark));
+    conn_flush(&t.conn);
+    then(take_mark_back);
+}
+
+static void test_a_mark_can_be_taken_back(void **state)
+{
+    (void)state;
+    static const struct script script = { .start = mark_and_give_up };
+    passed = 0;
+    open_shared();
+    run(open_narrow, &script, NULL);
+    assert_int_equal(passed, 0);
+    assert_shared_is_sole();
+}
+
 static void send_and_give_up(void)
 {
     send_shared();
@@ -901,6 +981,8 @@ int main(void)
         cmocka_unit_test(test_many_bytes_are_enough),
         cmocka_unit_test(test_nothing_queued_nothing_drained),
         cmocka_unit_test(test_a_failed_send_breaks),
+        cmocka_unit_test(test_a_mark_passes_when_the_kernel_has_what_is_before_it),
+        cmocka_unit_test(test_a_mark_can_be_taken_back),
         cmocka_unit_test(test_a_send_under_way_can_be_cancelled),
     };
     return cmocka_run_group_tests(tests, fill_text, NULL);
