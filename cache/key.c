@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "cache/key_cookie.h"
 #include "protocols/http/accept.h"
 #include "protocols/http/path.h"
 #include "protocols/http/value.h"
@@ -199,23 +200,6 @@ static struct slice rewrite_target(const struct key_policy *p, struct slice targ
     return slice_of(out, (size_t)(at - out));
 }
 
-/* Value of the first cookie of that name (RFC 6265 section 4.2); p == NULL where there is none. */
-static struct slice cookie_value(const struct fields *f, struct slice name)
-{
-    for (uint32_t i = 0; i < f->n; i++) {
-        struct slice rest = f->v[i].id == FIELD_COOKIE ? f->v[i].value : SLICE_NONE;
-        while (rest.n) {
-            struct slice pair = slice_of(rest.p, slice_find(rest, ';'));
-            rest = slice_skip(rest, pair.n < rest.n ? pair.n + 1 : pair.n);
-            pair = slice_trim(pair);
-            size_t equals = slice_find(pair, '=');
-            if (equals == pair.n || !slice_eq(slice_of(pair.p, equals), name)) continue;
-            return slice_skip(pair, equals + 1);
-        }
-    }
-    return SLICE_NONE;
-}
-
 /* A list value with one form of white space and no empty members, so that spelling makes no
  * variants. */
 static struct slice normalise_list(struct slice list, struct arena *a, bool fold_case)
@@ -231,18 +215,38 @@ static struct slice normalise_list(struct slice list, struct arena *a, bool fold
     return slice_of(out, (size_t)(at - out));
 }
 
-/* The request's value for a name that joins a key; p == NULL where the field is absent. Only lists
- * have their form normalised: in others ("Mozilla/5.0 (KHTML, like Gecko)") a comma is just a
- * character. */
-static struct slice request_value(const struct request *req, struct slice name, struct arena *a)
+/* Only lists have their form normalised: in others ("Mozilla/5.0 (KHTML, like Gecko)") a comma is
+ * just a character. */
+static struct slice normalise(enum field_id id, struct slice value, struct arena *a)
+{
+    if (!value.p || !(field_flags(id) & FIELD_LIST)) return value;
+    if (id == FIELD_ACCEPT_ENCODING) return accept_encoding_text(accept_encoding_parse(value));
+    return normalise_list(value, a, id == FIELD_ACCEPT_LANGUAGE);
+}
+
+/* The request's value for a name that Vary has; p == NULL if the field is absent. */
+static struct slice vary_value(const struct request *req, struct slice name, struct arena *a)
 {
     enum field_id id = field_lookup(name);
     if (id == FIELD_HOST) return req->authority;
-    struct slice value = fields_joined_named(&req->fields, name, a);
-    if (!value.p) return value;
-    if (id == FIELD_ACCEPT_ENCODING) return accept_encoding_text(accept_encoding_parse(value));
-    if (!(field_flags(id) & FIELD_LIST)) return value;
-    return normalise_list(value, a, id == FIELD_ACCEPT_LANGUAGE);
+    return normalise(id, fields_joined_named(&req->fields, name, a), a);
+}
+
+/* The same for a name that key_header has: several lines are told from one with all that they say,
+ * since some origins read the first alone. Of Accept-Encoding the origin is sent one line. */
+static struct slice key_value(const struct request *req, struct slice name, struct arena *a)
+{
+    const struct field *first = fields_get_named(&req->fields, name), *line = first;
+    if (!first || first->id == FIELD_ACCEPT_ENCODING) return vary_value(req, name, a);
+    const struct field *end = req->fields.v + req->fields.n;
+    struct slice *parts = arena_alloc(a, 2 * (size_t)(end - first) * sizeof *parts);
+    size_t n = 0;
+    for (; line < end; line++) {
+        if (line->id != first->id || !slice_eq_nocase(line->name, first->name)) continue;
+        parts[n++] = normalise(line->id, line->value, a);
+        parts[n++] = SLICE("\n");
+    }
+    return n > 2 ? arena_concat(a, parts, n - 1) : parts[0];
 }
 
 /* A request's field or cookie that joins a key. */
@@ -268,16 +272,37 @@ static char *put_extras(char *at, const struct extra *v, size_t count)
     return at;
 }
 
-static struct extra *policy_extras(const struct key_policy *p, const struct request *req,
-                                   struct arena *a)
+/* What a name of key_header gives: one part, or with a star one for each name that begins so. */
+static size_t add_headers(struct slice pattern, const struct request *req, struct arena *a,
+                          struct extra *out)
 {
-    struct extra *v = arena_alloc(a, (p->header_count + p->cookie_count) * sizeof *v), *at = v;
-    for (size_t i = 0; i < p->header_count; i++) {
-        *at++ = (struct extra){ 'h', p->headers[i], request_value(req, p->headers[i], a) };
+    size_t n = 0;
+    if (pattern.p[pattern.n - 1] != '*') {
+        out[n++] = (struct extra){ 'h', pattern, key_value(req, pattern, a) };
+        return n;
     }
-    for (size_t i = 0; i < p->cookie_count; i++) {
-        *at++ = (struct extra){ 'c', p->cookies[i], cookie_value(&req->fields, p->cookies[i]) };
+    for (uint32_t i = 0; i < req->fields.n; i++) {
+        struct slice name = req->fields.v[i].name;
+        bool is_first = fields_get_named(&req->fields, name) == &req->fields.v[i];
+        if (is_first && field_name_matches(pattern, name))
+            out[n++] = (struct extra){ 'h', name, key_value(req, name, a) };
     }
+    return n;
+}
+
+static struct extra *policy_extras(const struct key_policy *p, const struct request *req,
+                                   struct arena *a, size_t *count)
+{
+    struct key_cookie *cookies = NULL;
+    size_t n = 0, cookie_count = 0;
+    if (p->cookie_count)
+        cookie_count = key_cookies(&req->fields, p->cookies, p->cookie_count, a, &cookies);
+    size_t room = p->header_count * (req->fields.n + 1) + cookie_count;
+    struct extra *v = arena_alloc(a, room * sizeof *v);
+    for (size_t i = 0; i < p->header_count; i++) n += add_headers(p->headers[i], req, a, v + n);
+    for (size_t i = 0; i < cookie_count; i++)
+        v[n++] = (struct extra){ 'c', cookies[i].name, cookies[i].value };
+    *count = n;
     return v;
 }
 
@@ -291,8 +316,9 @@ void key_build(const struct key_policy *p, const struct request *req, struct are
                struct key *out)
 {
     bool rewrite = p->query != KEY_QUERY_ALL || p->sort_query;
-    size_t count = p->header_count + p->cookie_count;
-    const struct extra *extras = count ? policy_extras(p, req, a) : NULL;
+    size_t count = 0;
+    const struct extra *extras =
+        p->header_count || p->cookie_count ? policy_extras(p, req, a, &count) : NULL;
     struct slice authority = key_authority(req->scheme, req->authority);
     struct slice target = rewrite ? rewrite_target(p, req->target, a) : req->target;
     char *text = arena_alloc(a, req->scheme.n + authority.n + target.n + 4 * PART_OVERHEAD +
@@ -389,7 +415,7 @@ bool key_vary(struct slice vary, const struct request *req, struct arena *a, str
     struct extra *v = arena_alloc(a, (count_char(vary, ',') + 1) * sizeof *v);
     while (value_next(&vary, &name)) {
         if (!value_is_token(name) || slice_eq(name, SLICE("*"))) return false;
-        v[count++] = (struct extra){ 'h', name, request_value(req, name, a) };
+        v[count++] = (struct extra){ 'h', name, vary_value(req, name, a) };
     }
     char *text = arena_alloc(a, extras_size_bytes(v, count));
     *out = slice_of(text, (size_t)(put_extras(text, v, count) - text));

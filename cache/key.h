@@ -19,9 +19,10 @@ struct key_policy {
     const struct slice *params; /* names; a trailing '*' matches a prefix ("utm_*") */
     size_t param_count;
     bool sort_query; /* by name, stable; like KEEP and DROP it drops empty parameters ("a&&b") */
-    const struct slice *headers; /* names whose values join the key */
+    const struct slice *headers; /* names whose values join the key; with a '*' at the end: of all
+                                    that begin so */
     size_t header_count;
-    const struct slice *cookies; /* cookie names whose values join the key */
+    const struct slice *cookies; /* names of cookies, likewise; see key_cookie.h */
     size_t cookie_count;
 };
 

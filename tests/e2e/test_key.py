@@ -41,3 +41,41 @@ def test_the_key_is_told_on_request(origin, start):
 
 def test_it_is_not_told_otherwise(client):
     assert "key" not in client.get("/a?b").cache
+
+
+def test_cookies_by_how_they_begin(origin, start):
+    client = start(route="key_cookie wordpress_logged_in_*;").client
+    origin.on("/", lambda x: x.reply(fresh((x.request["Cookie"] or "nobody").encode())))
+    joe, ann = ("wordpress_logged_in_1f=joe", "a=b; wordpress_logged_in_1f=ann")
+    for cookie, hit in ((None, False), (joe, False), (ann, False), (joe, True), (None, True)):
+        response = client.get("/", {"Cookie": cookie} if cookie else {})
+        assert (response.body.decode(), bool(response.hit)) == (cookie or "nobody", hit)
+
+
+def test_fields_by_how_they_begin(origin, start):
+    client = start(route="key_header X-Geo-*;").client
+    origin.on("/", lambda x: x.reply(fresh((x.request["X-Geo-City"] or "none").encode())))
+    for city, hit in (("Bonn", False), ("Bern", False), ("Bonn", True), (None, False)):
+        response = client.get("/", {"X-Geo-City": city} if city else {})
+        assert (response.body.decode(), bool(response.hit)) == (city or "none", hit)
+
+
+@pytest.mark.parametrize("cookie", ["cur = USD", "cur=EUR; cur=USD", "CUR=USD", "a=b,cur=USD", 'a="b; cur=USD',
+                                    "%63ur=USD"])
+def test_what_origins_read_in_two_ways_is_shared_with_nobody_else(origin, start, cookie):
+    """Whichever of the two the origin reads: it is keyed as it was sent."""
+    client = start(route="key_cookie cur;").client
+    origin.on("/", fresh(b"theirs"), fresh(b"mine"))
+    assert client.get("/", {"Cookie": cookie}).body == b"theirs"
+    for mine in ({}, {"Cookie": "cur=EUR"}, {"Cookie": "cur=USD"}):
+        assert client.get("/", mine).body == b"mine"
+    assert client.get("/", {"Cookie": cookie}).hit
+
+
+def test_two_lines_are_not_one(origin, start):
+    client = start(route="key_header X-Lang Accept-Language;").client
+    for name in ("X-Lang", "Accept-Language"):
+        path = f"/?{name}"
+        origin.on(path, fresh(b"two lines"), fresh(b"one"))
+        assert client.get(path, [(name, "de"), (name, "en")]).body == b"two lines"
+        assert client.get(path, [(name, "de, en")]).body == b"one"

@@ -157,11 +157,115 @@ static void fields_and_cookies_join_the_key(void **state)
     struct request r = request("h", "/");
     add(&r, "x-device", "phone");
     add(&r, "Accept-Encoding", "gzip;q=0.5, deflate , br");
-    add(&r, "Cookie", "a=b; langx=1;lang=de=at; lang=fr");
+    add(&r, "Cookie", "a=b; langx=1;lang=de=at; c=fr");
     struct key k;
     key_build(&p, &r, &arena, &k);
     assert_text(k.text, "4:http1:h1:/-h8:x-device5:phoneh15:accept-encoding8:br, gziph6:x-none-"
                         "c4:lang5:de=atc4:None-");
+}
+
+static struct slice key_text(const struct key_policy *p, const struct request *r)
+{
+    struct key k;
+    key_build(p, r, &arena, &k);
+    return k.text;
+}
+
+/* What of a Cookie field is clear is keyed by name, and the rest is keyed whole. */
+static void cookies_are_keyed_as_origins_read_them(void **state)
+{
+    (void)state;
+    static const struct slice names[] = { SLICE("cur"), SLICE("wp_in_*") };
+    static const struct {
+        const char *cookie, *keyed;
+    } rows[] = {
+        { NULL, "c3:cur-" },
+        { "a=b", "c3:cur-" },
+        { "cur=EUR", "c3:cur3:EUR" },
+        { "a=b;cur=EUR;c=d", "c3:cur3:EUR" },
+        { "a=b;  cur=EUR ; c=d", "c3:cur4:EUR " },
+        { "cur=", "c3:cur0:" },
+        { "cur= EUR", "c3:cur4: EUR" },
+        { "cur=a=b", "c3:cur3:a=b" },
+        { "cur=\"EUR\"", "c3:cur5:\"EUR\"" },
+        { "cur=EUR foo", "c3:cur7:EUR foo" },
+        { "xcur=1; cur_=2; cur-=3; a=cur", "c3:cur-" },
+        { "a={\"b\":1}; cur=EUR", "c3:cur3:EUR" },
+        { "a=\"x", "c3:cur-" },
+        { "wp_in_1=a; cur=b; wp_in_2=c; wp_out=d", "c3:cur1:bc7:wp_in_11:ac7:wp_in_21:c" },
+        { "wp_in_=a", "c3:cur-c6:wp_in_1:a" },
+        /* In two ways. */
+        { "cur = USD", "c1:;10:cur = USD\n" },
+        { "cur\t=USD", "c1:;9:cur\t=USD\n" },
+        { "cur=EUR; cur=USD", "c1:;17:cur=EUR; cur=USD\n" },
+        { "cur=EUR; CUR=USD", "c1:;17:cur=EUR; CUR=USD\n" },
+        { "CUR=USD", "c1:;8:CUR=USD\n" },
+        { "cur", "c1:;4:cur\n" },
+        { "cur[x]=1", "c1:;9:cur[x]=1\n" },
+        { "a=b,cur=USD", "c1:;12:a=b,cur=USD\n" },
+        { "a=b cur=USD", "c1:;12:a=b cur=USD\n" },
+        { "a=\"b; cur=USD\"", "c1:;15:a=\"b; cur=USD\"\n" },
+        { "a=\"b; cur=USD", "c1:;14:a=\"b; cur=USD\n" },
+        { "a=\"\\\"; cur=USD", "c1:;15:a=\"\\\"; cur=USD\n" },
+        { "\"cur=USD", "c1:;9:\"cur=USD\n" },
+        { "%63ur=USD", "c1:;10:%63ur=USD\n" },
+        { "wp.in_1=a", "c1:;10:wp.in_1=a\n" },
+        { "wp in_1=a", "c1:;10:wp in_1=a\n" },
+        { "wp_in_1 =a", "c1:;11:wp_in_1 =a\n" },
+        { "wp_in_1", "c1:;8:wp_in_1\n" },
+        { "wp_in_1=a; wp_in_1=b", "c1:;21:wp_in_1=a; wp_in_1=b\n" },
+    };
+    struct key_policy p = { .cookies = names, .cookie_count = 2 };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct request r = request("h", "/");
+        if (rows[i].cookie) add(&r, "Cookie", rows[i].cookie);
+        assert_text(slice_skip(key_text(&p, &r), strlen("4:http1:h1:/-")), rows[i].keyed);
+    }
+}
+
+static void two_lines_of_cookies_are_keyed_whole(void **state)
+{
+    (void)state;
+    static const struct slice names[] = { SLICE("a") };
+    struct key_policy p = { .cookies = names, .cookie_count = 1 };
+    struct request r = request("h", "/");
+    add(&r, "Cookie", "a=1");
+    add(&r, "Cookie", "b=2");
+    assert_text(key_text(&p, &r), "4:http1:h1:/-c1:;8:a=1\nb=2\n");
+}
+
+static void a_crowd_of_cookies_is_keyed_whole(void **state)
+{
+    (void)state;
+    static const struct slice names[] = { SLICE("a*") };
+    struct key_policy p = { .cookies = names, .cookie_count = 1 };
+    struct slice crowd = SLICE("");
+    for (unsigned i = 0; i < 65; i++) {
+        struct request r = request("h", "/");
+        crowd = arena_printf(&arena, "%.*sa%u=1;", SLICE_ARGS(crowd), i);
+        fields_add(&r.fields, &arena, FIELD_COOKIE, crowd);
+        bool by_name = slice_starts(key_text(&p, &r), SLICE("4:http1:h1:/-c2:a01:1"));
+        assert_int_equal(by_name, i < 64);
+    }
+}
+
+static void lines_of_one_name_are_told_apart(void **state)
+{
+    (void)state;
+    static const struct slice names[] = { SLICE("X-Lang"), SLICE("Accept-Language"),
+                                          SLICE("X-In*") };
+    struct key_policy p = { .headers = names, .header_count = 3 };
+    struct request r = request("h", "/");
+    add(&r, "x-lang", "de");
+    add(&r, "Accept-Language", "DE ,en");
+    add(&r, "X-Ink", "red");
+    add(&r, "X-LANG", "en");
+    add(&r, "accept-language", "fr");
+    add(&r, "x-in", "1");
+    add(&r, "x-ink", "blue");
+    add(&r, "x-i", "2");
+    assert_text(key_text(&p, &r), "4:http1:h1:/-h6:x-lang5:de\nenh15:accept-language8:de,en\nfr"
+                                  "h5:x-ink8:red\nblueh4:x-in1:1");
 }
 
 static void a_field_and_a_cookie_of_one_name_differ(void **state)
@@ -289,6 +393,10 @@ int main(void)
         cmocka_unit_test(nothing_of_the_callers_memory_stays_in_a_key),
         cmocka_unit_test(the_policy_rewrites_the_query),
         cmocka_unit_test(fields_and_cookies_join_the_key),
+        cmocka_unit_test(cookies_are_keyed_as_origins_read_them),
+        cmocka_unit_test(two_lines_of_cookies_are_keyed_whole),
+        cmocka_unit_test(a_crowd_of_cookies_is_keyed_whole),
+        cmocka_unit_test(lines_of_one_name_are_told_apart),
         cmocka_unit_test(a_field_and_a_cookie_of_one_name_differ),
         cmocka_unit_test(references_resolve_within_the_origin),
         cmocka_unit_test(vary_makes_a_secondary_key),
