@@ -57,7 +57,8 @@ void miss_leave(struct miss_watch *watch)
     if (!m) return;
     watch->miss = NULL;
     m->watch = NULL;
-    if (m->kind != MISS_SHARED && !m->fill.stored) abort_miss(m, -E_CANCELED);
+    bool for_it_alone = m->kind != MISS_SHARED && !m->fill.object; /* nobody else can know of it */
+    if (m->kind == MISS_OPAQUE || for_it_alone) abort_miss(m, -E_CANCELED);
 }
 
 void misses_abandon(struct edge *e)

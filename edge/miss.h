@@ -55,7 +55,8 @@ struct miss_order {
 
 /* Starts. watch may be NULL. */
 void miss_start(struct edge *e, const struct miss_order *order, struct miss_watch *watch);
-/* The client is gone or answered. What is only for it ends. Harmless where the miss has ended. */
+/* The client is gone or answered. What is only for it ends; what has a head goes on as long as
+ * anybody reads it or it is to be stored. Harmless where the miss has ended. */
 void miss_leave(struct miss_watch *watch);
 
 /* Ends those of an edge's that nobody waits for: the node stops. edge_miss_ended tells of each

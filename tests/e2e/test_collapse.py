@@ -5,8 +5,9 @@ import threading
 
 import pytest
 
-from harness import CLOSE, DEADLINE_S, RESET, Reply, Truncated, eventually, fresh, in_parallel, pattern
+from harness import CLOSE, DEADLINE_S, MEGABYTE, RESET, Reply, Truncated, eventually, fresh, in_parallel, pattern
 from harness.util import BUILD
+from harness.wire import chunk, last_chunk
 
 MANY = 100 if BUILD else 1000
 HEAD = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: %d\r\n\r\n"
@@ -238,6 +239,34 @@ def test_the_first_client_may_leave(origin, verge):
     gate.set()
     assert second.read(1000) == pattern(1000)
     assert origin.count("/") == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"Range": "bytes=0-1,4-5"}], ids=["marker", "ranges"])
+def test_the_first_client_may_leave_what_was_fetched_for_it_alone(origin, start, headers):
+    """It is stored at first, so that another joins; then it is too large, and goes on for that one."""
+    node = start(memory="16M")
+    first_part, too_much = origin.gate(), origin.gate()
+    head = b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nTransfer-Encoding: chunked\r\n\r\n"
+    pieces = [chunk(pattern(MEGABYTE, n * MEGABYTE)) for n in range(8)]
+    large = [head + pieces[0], first_part, *pieces[1:4], too_much, *pieces[4:], last_chunk()]
+    private = Reply(headers={"Cache-Control": "private"})
+    origin.on("/", *([large] if headers else [private, large]))
+    if not headers:
+        node.client.get("/")
+    first, second = node.client.connect(), node.client.connect()
+    first.request("GET", "/", headers)
+    assert first.head().status == 200
+    assert first.read(MEGABYTE) == pattern(MEGABYTE)
+    second.request("GET", "/")
+    assert second.head().status == 200
+    first_part.set()
+    for connection, done in ((first, 1), (second, 0)):
+        assert connection.read((4 - done) * MEGABYTE) == pattern((4 - done) * MEGABYTE, done * MEGABYTE)
+    first.reset()
+    eventually(lambda: node.metric("verge_cache_readers_live") == 1, "the first one has left")
+    too_much.set()
+    assert second.rest() == pattern(4 * MEGABYTE, 4 * MEGABYTE)
+    assert origin.count("/") == (1 if headers else 2)
 
 
 def test_other_urls_do_not_wait(origin, verge):
