@@ -39,6 +39,7 @@ struct serve {
     enum verdict verdict;
     struct object *object; /* waited for, or delivered; joined while waited for */
     struct wait wait;
+    struct body *body; /* the request's, while it is not known whether there is anything in it */
     struct ranged *ranged; /* NULL: no range, or of what is stored */
     bool waiting, joiner, opaque;
     bool all;       /* whatever its Range says */
@@ -228,13 +229,22 @@ static void judge_request_trailers(const void *by, struct fields *trailers)
     header_rules_prune(s->route->request_headers, s->route->request_header_count, trailers);
 }
 
+static struct body *open_upload(struct serve *s)
+{
+    return upload_limit(s->x->request_body, (uint64_t)s->body_size_bytes, &s->x->arena);
+}
+
+/* NULL: there is none, or nothing in it, so that the request may be sent again. */
 static struct body *request_body(struct serve *s)
 {
-    struct body *body = s->x->request_body;
-    struct arena *a = &s->x->arena;
-    if (!body) return NULL;
-    body = upload_limit(body, (uint64_t)s->body_size_bytes, a);
-    return trailers_judged(body, judge_request_trailers, s, a);
+    struct body *body = s->body;
+    if (!s->x->request_body) return NULL;
+    if (!body) body = open_upload(s);
+    s->body = NULL;
+    if (s->x->request.length != 0)
+        return trailers_judged(body, judge_request_trailers, s, &s->x->arena);
+    body_close(&body);
+    return NULL;
 }
 
 static struct miss_order order_of(struct serve *s, enum miss_kind kind, struct object *object)
@@ -446,6 +456,43 @@ static void serve_special(struct serve *s)
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
 }
 
+static void choose(struct serve *s);
+
+static void probe_body(struct serve *s)
+{
+    int error;
+    switch (upload_probe(s->body)) {
+    case BODY_WAIT: break;
+    case BODY_DATA: fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS); break;
+    case BODY_END:
+        body_close(&s->body);
+        s->x->request_body = NULL;
+        s->x->request.length = LENGTH_NONE;
+        choose(s);
+        break;
+    case BODY_FAIL:
+        error = s->body->error;
+        body_close(&s->body);
+        answer_with_error(s, error);
+        break;
+    }
+}
+
+static void on_body_ready(struct body *b)
+{
+    probe_body(b->puller);
+}
+
+/* A GET whose body is empty is a GET without one. */
+static void look_into_body(struct serve *s)
+{
+    hold_config(s);
+    s->body = open_upload(s);
+    s->body->ready = on_body_ready;
+    s->body->puller = s;
+    probe_body(s);
+}
+
 static void choose(struct serve *s)
 {
     const struct request *req = &s->x->request;
@@ -453,8 +500,10 @@ static void choose(struct serve *s)
     if (s->ambiguous) s->status.detail = "ambiguous_path";
     if (s->route->cache.bypass || s->ambiguous)
         fetch_alone(s, MISS_OPAQUE, FWD_BYPASS, VERDICT_BYPASS);
-    else if (!cached || s->x->request_body)
+    else if (!cached)
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
+    else if (s->x->request_body)
+        look_into_body(s);
     else if (!is_special(req) || disk_may_answer(s) || stored_can_answer(s))
         look_up(s);
     else
@@ -597,6 +646,7 @@ static void end(struct exchange *x)
 {
     struct serve *s = serve_of(x);
     let_go(s);
+    body_close(&s->body);
     if (s->ranged) ranged_close(s->ranged);
     miss_leave(&s->watch);
     tally_end(s->edge, x, s->verdict, s->watch.upstream, s->watch.error);

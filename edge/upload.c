@@ -1,16 +1,23 @@
 #include "edge/upload.h"
 
+#include "edge/base/check.h"
 #include "edge/base/error.h"
 
 struct upload {
     struct body body; /* first: a body is an upload */
     struct body *inner;
     uint64_t left_bytes;
+    struct span first; /* pulled by upload_probe, not handed out yet */
 };
 
 static enum body_result pull(struct body *b, struct span *out)
 {
     struct upload *u = (struct upload *)b;
+    if (u->first.block) {
+        *out = u->first;
+        u->first = (struct span){ 0 };
+        return BODY_DATA;
+    }
     enum body_result result = body_pull(u->inner, out);
     b->error = u->inner->error;
     b->trailers = u->inner->trailers;
@@ -26,7 +33,16 @@ static enum body_result pull(struct body *b, struct span *out)
 
 static void close_upload(struct body *b)
 {
-    body_close(&((struct upload *)b)->inner);
+    struct upload *u = (struct upload *)b;
+    span_release(&u->first);
+    body_close(&u->inner);
+}
+
+enum body_result upload_probe(struct body *upload)
+{
+    struct upload *u = (struct upload *)upload;
+    CHECK(!u->first.block);
+    return pull(upload, &u->first);
 }
 
 static void on_ready(struct body *inner)

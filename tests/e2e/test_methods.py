@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import Reply, fresh
+from harness import Reply, eventually, fresh
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PROPFIND", "X-UNKNOWN", "get"])
@@ -14,6 +14,73 @@ def test_any_method_passes_and_is_not_stored(origin, client, method):
         assert not response.stored
         assert (origin.last().method, origin.last().body) == (method, b"sent")
     assert origin.count("/") == 2
+
+
+# With a length of zero; without a length, where the end is all that comes.
+EMPTY = {"a length of zero": b"", "nothing before the end": []}
+
+
+@pytest.mark.parametrize("body", EMPTY.values(), ids=EMPTY.keys())
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_an_empty_body_is_none(origin, client, method, body):
+    origin.on("/", fresh(b"stored"))
+    assert client.get("/").body == b"stored"
+    assert client.request(method, "/", body=body).hit
+    assert client.request(method, "/miss", {"Cache-Control": "only-if-cached"}, body=body).status == 504
+    assert origin.count() == 1
+
+
+@pytest.mark.parametrize("body", EMPTY.values(), ids=EMPTY.keys())
+def test_those_with_an_empty_body_share_a_fetch(origin, verge, body):
+    gate = origin.gate()
+    origin.on("/", [gate, b"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nContent-Length: 4\r\n\r\nbody"])
+    connections = [verge.client.connect() for _ in range(10)]
+    for connection in connections:
+        connection.request("GET", "/", body=body)
+    origin.wait_for("/")
+    eventually(lambda: verge.metric("verge_requests_total") >= 10, "all have come")
+    gate.set()
+    assert {connection.response().body for connection in connections} == {b"body"}
+    assert origin.count("/") == 1
+    assert not {"content-length", "transfer-encoding"} & origin.last().fields.names()
+
+
+def test_an_empty_body_may_end_late(origin, verge):
+    origin.on("/", fresh(b"stored"))
+    verge.client.get("/")
+    connection = verge.client.connect()
+    connection.begin("GET", "/")
+    eventually(lambda: verge.metric("verge_requests_total") >= 2, "the head has come")
+    connection.finish()
+    assert connection.response().hit
+    connection.begin("GET", "/")
+    connection.write(b"something")
+    connection.finish()
+    response = connection.response()
+    assert (response.fwd, origin.last().body) == ("method", b"something")
+
+
+def test_a_body_that_never_ends_loses_nothing(origin, verge):
+    connection = verge.client.connect()
+    connection.begin("GET", "/")
+    eventually(lambda: verge.metric("verge_requests_total") >= 1, "the head has come")
+    connection.reset()
+    assert verge.log(1)[0]["error"] == "client_gone"
+    assert origin.count() == 0
+
+
+def test_a_body_that_does_not_come_is_answered_408(origin, start):
+    client = start(top="limits { body_timeout 200ms; }").client
+    connection = client.connect()
+    connection.begin("GET", "/")
+    assert connection.response().status == 408
+    assert origin.count() == 0
+
+
+def test_a_get_with_a_body_may_not_exceed_the_limit(origin, start):
+    client = start(route="body_size 4;").client
+    assert client.request("GET", "/", body=b"12345").status == 413
+    assert client.request("GET", "/", body=[b"12345"]).status == 413
 
 
 def test_a_post_does_not_answer_a_get(origin, client):

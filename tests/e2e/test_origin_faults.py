@@ -129,6 +129,14 @@ def test_a_stale_pooled_connection_is_retried(origin, client):
     assert [r.connection for r in origin.requests if r.target == "/again"] == [1, 2]
 
 
+@pytest.mark.parametrize("method, body", [("GET", b""), ("GET", []), ("PUT", b""), ("DELETE", b"")])
+def test_an_empty_body_is_sent_again(origin, client, method, body):
+    assert client.get("/").status == 404
+    origin.on("/again", [RESET], Reply(body=b"second try"))
+    assert client.request(method, "/again", body=body).body == b"second try"
+    assert origin.count("/again") == 2
+
+
 def test_a_fresh_connection_is_not_retried(origin, client):
     origin.on("/", [RESET], Reply(body=b"second try"))
     assert client.get("/").status == 502
