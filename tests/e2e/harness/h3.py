@@ -4,6 +4,7 @@ reports is taken by a thread; scenarios wait for what that has understood.
 """
 
 import itertools
+import queue
 import subprocess
 import threading
 import time
@@ -67,10 +68,12 @@ class Program:
     def __init__(self):
         self.process = subprocess.Popen([PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.changed = threading.Condition()
-        self.writing = threading.Lock()
         self.connections, self.numbers = {}, itertools.count(1)
-        self.held = False
+        # The program may have so much to say that it does not read. Whoever tells it something does not wait for that.
+        self.telling, self.untold, self.held = threading.Lock(), bytearray(), False
+        self.outgoing = queue.SimpleQueue()
         threading.Thread(target=self.listen, daemon=True).start()
+        threading.Thread(target=self.write, daemon=True).start()
 
     def add(self, connection):
         with self.changed:
@@ -79,20 +82,31 @@ class Program:
         return number
 
     def tell(self, verb, connection, stream=0, number=0, payload=b""):
-        with self.writing:
-            self.process.stdin.write(b"%s %d %d %d %d\n%s" % (verb.encode(), connection, stream, number, len(payload),
-                                                              payload))
-            if not self.held:
-                self.process.stdin.flush()
+        with self.telling:
+            self.untold += b"%s %d %d %d %d\n%s" % (verb.encode(), connection, stream, number, len(payload), payload)
+        if not self.held:
+            self.pass_on()
+
+    def pass_on(self):
+        with self.telling:
+            self.outgoing.put(bytes(self.untold))
+            self.untold.clear()
 
     @contextmanager
     def together(self):
         """What little is told in here the program reads at once, before it sends anything of it."""
         self.held = True
         yield
-        with self.writing:
-            self.held = False
-            self.process.stdin.flush()
+        self.held = False
+        self.pass_on()
+
+    def write(self):
+        try:
+            while True:
+                self.process.stdin.write(self.outgoing.get())
+                self.process.stdin.flush()
+        except OSError:
+            pass  # the program has ended: listening tells
 
     def listen(self):
         out = self.process.stdout
