@@ -17,6 +17,8 @@ MAKEFLAGS += --no-builtin-rules --jobs=$(shell nproc)
 # These goals have a flavour of their own, so that they share no object with the installed program.
 ifeq ($(MAKECMDGOALS),check)
 BUILD ?= check
+else ifeq ($(MAKECMDGOALS),chaos)
+BUILD ?= asan
 else ifeq ($(MAKECMDGOALS),fuzz)
 BUILD ?= fuzz
 endif
@@ -75,7 +77,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-clients soak crash fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-clients soak crash chaos fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -183,6 +185,9 @@ soak: $(verge) build/origin build/tools/curl build/tools/h2load  ## load with re
 
 crash: $(verge) packages-test  ## kill it while it writes its disk, hundreds of times, and look at what it serves then
 	@tests/crash $(ARGS)
+
+chaos: $(verge) build/quicclient packages-test  ## everything at once, for an hour under ASan (BUILD=tsan; ARGS='--seconds N --seed N')
+	@VERGE_BUILD='$(BUILD)' tests/chaos $(ARGS)
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
 	@tools/run-tests --build '$(BUILD)' fuzz

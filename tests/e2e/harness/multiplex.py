@@ -103,6 +103,10 @@ class Stream(Pieces, Asking):
             self.connection.allow(self, len(piece))
         return piece
 
+    def take(self, limit):
+        """What has come of the body, at most so much, without waiting. The connection is polled by whoever asks."""
+        return self.some(limit) if self.data and limit else b""
+
     def reset(self, code=None):
         """Wants neither to send nor to receive any more."""
         self.connection.cancel(self, code)
