@@ -37,13 +37,14 @@ static void run_abort(struct note *note)
     edge_abort(container_of(note, struct edge, abort_note));
 }
 
-static int start_edge(struct node *n, unsigned i)
+static int start_edge(struct node *n, unsigned i, unsigned count)
 {
     struct edge *e = &n->edges[i];
     e->node = n;
     e->stop_note.run = run_stop;
     e->abort_note.run = run_abort;
     worker_init(&e->worker, i);
+    e->worker.workers = count;
     return worker_start(&e->worker, nth_cpu(i), edge_start);
 }
 
@@ -85,7 +86,7 @@ int node_start(struct node *n, const struct config *c)
     n->main_thread = pthread_self();
     n->edges = xcalloc(count, sizeof *n->edges);
     for (; n->edge_count < count; n->edge_count++) {
-        if (start_edge(n, n->edge_count) == 0) {
+        if (start_edge(n, n->edge_count, count) == 0) {
             atomic_fetch_add(&n->running, 1);
             continue;
         }

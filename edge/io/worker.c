@@ -1,12 +1,15 @@
 #include "edge/io/worker.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <sched.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "edge/base/arena.h"
@@ -19,10 +22,16 @@
 #include "edge/base/metrics.h"
 #include "edge/base/pool.h"
 
-#define SUBMISSIONS    4096
-#define COMPLETIONS    16384
-#define STREAM_BUFFERS 128
-#define STREAM_BYTES   8192
+#define SUBMISSIONS       4096
+#define SUBMISSIONS_LEAST 64
+#define COMPLETIONS       16384
+#define ENTRY_BYTES       128 /* that a ring locks for each submission: itself, four completions */
+#define RING_BYTES        16384 /* and besides */
+#define PROBE_ENTRIES     64
+#define RING_WAITS        60 /* looks whether there is memory to lock */
+#define RING_WAIT_US      50000
+#define STREAM_BUFFERS    128
+#define STREAM_BYTES      8192
 /* A train of datagrams is up to 64 KiB, and its addresses and marks come before it. Pages that no
  * train reaches are never there. */
 #define DATAGRAM_BUFFERS      64
@@ -58,27 +67,97 @@ static int ring_open(struct io_uring *ring, unsigned entries)
     return rc;
 }
 
+/* Where memory to lock is short, a ring has fewer entries. Some may still be held by a process that
+ * was killed a moment ago, since the kernel takes its rings down behind it: that is waited for. */
+static int ring_open_fitting(struct io_uring *ring, unsigned entries)
+{
+    int rc = -ENOMEM;
+    for (unsigned wait = 0; rc == -ENOMEM && wait < RING_WAITS; wait++) {
+        if (wait) usleep(RING_WAIT_US);
+        for (unsigned n = entries; rc == -ENOMEM && n >= SUBMISSIONS_LEAST; n /= 2)
+            rc = ring_open(ring, n);
+    }
+    return rc;
+}
+
+/* Does the limit on locked memory not count for this process? */
+static bool may_lock_all(void)
+{
+    struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+    struct __user_cap_data_struct data[2] = { 0 };
+    if (syscall(SYS_capget, &head, data) < 0) return false;
+    return data[CAP_TO_INDEX(CAP_IPC_LOCK)].effective & CAP_TO_MASK(CAP_IPC_LOCK);
+}
+
+static rlim_t lock_limit(void)
+{
+    struct rlimit limit;
+    return getrlimit(RLIMIT_MEMLOCK, &limit) == 0 ? limit.rlim_cur : RLIM_INFINITY;
+}
+
+/* Of each of so many rings, so that the first do not leave the last without. */
+static unsigned fair_entries(unsigned rings)
+{
+    unsigned n = SUBMISSIONS;
+    rlim_t limit = lock_limit();
+    if (limit == RLIM_INFINITY || may_lock_all()) return n;
+    while (n > SUBMISSIONS_LEAST && (rlim_t)rings * (n * ENTRY_BYTES + RING_BYTES) > limit) n /= 2;
+    return n;
+}
+
+/* One sentence on what to do about a ring that cannot be had; in text where it has to be made. */
+static const char *advice(int error, char *text, size_t bytes)
+{
+    switch (-error) {
+    case ENOSYS:
+        return "this kernel has no io_uring; Verge needs Linux 6.1 or newer built with "
+               "CONFIG_IO_URING";
+    case EACCES:
+    case EPERM:
+        return "io_uring is forbidden here; set sysctl kernel.io_uring_disabled=0, and in a "
+               "container allow io_uring_setup, io_uring_enter and io_uring_register in its "
+               "seccomp profile";
+    case EINVAL: return "this kernel's io_uring is too old; Verge needs Linux 6.1 or newer";
+    case EMFILE: return "too many open files; raise the limit with ulimit -n";
+    case ENOMEM:
+        snprintf(text, bytes,
+                 "no memory to lock for io_uring: all processes of this user may lock %llu KiB "
+                 "(RLIMIT_MEMLOCK); raise that with ulimit -l or LimitMEMLOCK=infinity, or use "
+                 "fewer workers",
+                 (unsigned long long)lock_limit() / 1024);
+        return text;
+    default: return "io_uring could not be set up";
+    }
+}
+
+static int refused(int rc)
+{
+    return rc == -ENOSYS ? -EPERM : rc; /* the kernel has it, since there is a ring */
+}
+
+/* All that is needed of it besides: seccomp may forbid each call by itself. */
+static int ring_try(struct io_uring *ring)
+{
+    int rc = 0;
+    struct io_uring_buf_ring *buffers = io_uring_setup_buf_ring(ring, PROBE_ENTRIES, 0, 0, &rc);
+    if (!buffers) return refused(rc);
+    io_uring_free_buf_ring(ring, buffers, PROBE_ENTRIES, 0);
+    io_uring_prep_nop(io_uring_get_sqe(ring));
+    rc = io_uring_submit_and_wait(ring, 1);
+    return rc < 0 ? refused(rc) : 0;
+}
+
 int worker_probe(void)
 {
     struct io_uring ring;
-    int rc = ring_open(&ring, 8);
+    char text[256];
+    int rc = ring_open_fitting(&ring, PROBE_ENTRIES);
     if (rc == 0) {
+        rc = ring_try(&ring);
         io_uring_queue_exit(&ring);
-        return 0;
     }
-    const char *advice =
-        rc == -ENOSYS ? "this kernel has no io_uring; Verge needs Linux 6.1 or newer built with "
-                        "CONFIG_IO_URING"
-        : rc == -EPERM
-            ? "io_uring is forbidden here; set sysctl kernel.io_uring_disabled=0, and in a "
-              "container "
-              "allow io_uring_setup, io_uring_enter and io_uring_register in its seccomp profile"
-        : rc == -EINVAL ? "this kernel's io_uring is too old; Verge needs Linux 6.1 or newer"
-        : rc == -ENOMEM ? "no memory to lock for io_uring; raise the limit with ulimit -l or "
-                          "LimitMEMLOCK=infinity"
-        : rc == -EMFILE ? "too many open files; raise the limit with ulimit -n"
-                        : "io_uring could not be set up";
-    fprintf(stderr, "verge: %s (%s)\n", advice, strerror(-rc));
+    if (rc == 0) return 0;
+    fprintf(stderr, "verge: %s (%s)\n", advice(rc, text, sizeof text), strerror(-rc));
     return -E_SYSTEM;
 }
 
@@ -265,7 +344,7 @@ static void nothing(struct scope *s)
 
 void worker_init(struct worker *w, unsigned index)
 {
-    *w = (struct worker){ .index = index, .bell_fd = -1 };
+    *w = (struct worker){ .index = index, .workers = 1, .bell_fd = -1 };
     w->deferred_end = &w->deferred;
     read_clock(w);
     wheel_init(&w->wheel, worker_now_ms(w));
@@ -290,7 +369,7 @@ static int open_all(struct worker *w)
     w->reaped = xcalloc(COMPLETIONS, sizeof *w->reaped);
     w->bell_fd = eventfd(0, EFD_CLOEXEC);
     if (w->bell_fd < 0) return -errno;
-    int rc = ring_open(&w->ring, SUBMISSIONS);
+    int rc = ring_open_fitting(&w->ring, fair_entries(w->workers));
     if (rc < 0) return rc;
     rc = buffers_open(w, BUFFERS_STREAM, STREAM_BUFFERS, STREAM_BYTES);
     if (rc < 0) return rc;
@@ -343,7 +422,9 @@ int worker_start(struct worker *w, int cpu, void (*start)(struct worker *w))
     }
     sem_destroy(&s.stands);
     if (rc == 0) return 0;
-    log_event(LOG_ERROR, "worker %u could not start: %s", w->index, strerror(rc));
+    char text[256];
+    log_event(LOG_ERROR, "worker %u could not start: %s (%s)", w->index,
+              advice(-rc, text, sizeof text), strerror(rc));
     return -E_SYSTEM;
 }
 

@@ -34,8 +34,9 @@ struct buffers {
 
 struct worker {
     unsigned index;
-    int64_t now_us;  /* monotonic, read once per turn */
-    int64_t wall_ms; /* wall clock, likewise */
+    unsigned workers; /* that share what memory this process may lock; set before worker_start */
+    int64_t now_us;   /* monotonic, read once per turn */
+    int64_t wall_ms;  /* wall clock, likewise */
     struct wheel wheel;
     struct wheel fine; /* for what milliseconds are too coarse: its unit is WORKER_FINE_US */
 
@@ -58,7 +59,8 @@ struct worker {
 };
 
 /* Probes the kernel. 0, or -E_SYSTEM after one sentence on what to do was written to standard
- * error: io_uring switched off (sysctl kernel.io_uring_disabled), filtered (seccomp), or too old.
+ * error: io_uring switched off (sysctl kernel.io_uring_disabled), one of its calls filtered
+ * (seccomp), too old, or no memory to lock. May wait some seconds for what a killed process holds.
  */
 int worker_probe(void);
 
