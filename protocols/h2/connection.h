@@ -2,6 +2,7 @@
  * interface.
  *
  * server.c     the connection: bytes, timers, the end
+ * frames.c     what arrives, before nghttp2 has it
  * session.c    what nghttp2 calls, frame by frame
  * stream.c     a stream as an exchange: its life, the request and its body
  * response.c   the response: head, body pulled as flow control allows, trailers */
@@ -26,6 +27,26 @@ enum h2_phase {
     PHASE_LINGER, /* everything is said; the client to close */
 };
 
+/* What was told of the connection's end. */
+enum h2_goaway {
+    GOAWAY_NONE,
+    GOAWAY_TOLD,   /* which request is the last one */
+    GOAWAY_FAILED, /* which error it is: nothing is read any more */
+};
+
+#define H2_FRAME_HEAD_BYTES 9
+
+/* The frame that is arriving, and what is remembered of those before it. */
+struct h2_frames {
+    uint8_t seen[H2_FRAME_HEAD_BYTES + 4]; /* its head, and the beginning of its payload */
+    size_t seen_n, left;                   /* of its payload, not seen yet */
+    nghttp2_frame_hd head;                 /* once it is complete */
+    int32_t highest, unbroken; /* stream of the client; from which on it has left none out */
+    int32_t *late;             /* streams that were reset while it sent: it may not know yet */
+    unsigned late_count, late_max;
+    unsigned window_updates; /* that it may send without being wasteful */
+};
+
 struct h2_server {
     struct http_connection client;
     struct conn conn;
@@ -42,8 +63,9 @@ struct h2_server {
     bool receiving;    /* inside nghttp2, with what arrived: an update follows by itself */
     bool greeted;      /* the client's preface and settings have come */
     int32_t head_open; /* the stream of a head that has begun and not ended; 0: none */
-    bool goaway;       /* the last one was told */
-    bool flooded;      /* the client has spent what it may waste */
+    enum h2_goaway goaway;
+    struct h2_frames frames;
+    bool flooded; /* the client has spent what it may waste */
     struct flood flood;
     struct pace_out pace_out; /* by what is acknowledged */
     struct pace_linger linger;
@@ -107,6 +129,20 @@ bool h2_may_queue(const struct h2_server *s);
 void h2_break_off(struct h2_server *s, int error);
 /* One wasted frame more. */
 void h2_waste(struct h2_server *s, enum flood_kind kind);
+/* The client has broken a rule of the connection: an error code of RFC 9113 section 7. */
+void h2_fail(struct h2_server *s, uint32_t code);
+
+/* ---- frames.c ---- */
+
+/* streams: how many the client may have at a time. */
+void h2_frames_open(struct h2_frames *f, unsigned streams);
+void h2_frames_free(struct h2_frames *f);
+/* Has nghttp2 read it, as far as the connection does not fail. 0, or an error of nghttp2's. */
+int h2_receive(struct h2_server *s, struct slice bytes);
+/* The stream is reset, and the client may not have heard of it. */
+void h2_frames_expect_late(struct h2_frames *f, int32_t id);
+/* The client may give as much credit again. */
+void h2_frames_sent_data(struct h2_frames *f, size_t n);
 
 /* ---- session.c ---- */
 

@@ -27,6 +27,7 @@ static void on_scope_idle(struct scope *scope)
     struct h2_server *s = container_of(scope, struct h2_server, scope);
     count_bytes(s);
     nghttp2_session_del(s->session);
+    h2_frames_free(&s->frames);
     conn_close(&s->conn);
     http_connection_leave(&s->client);
     free(s);
@@ -58,6 +59,12 @@ void h2_waste(struct h2_server *s, enum flood_kind kind)
 {
     if (s->flooded) return;
     s->flooded = !flood_allows(&s->flood, kind, h2_limits(s), h2_now_ms(s));
+}
+
+void h2_fail(struct h2_server *s, uint32_t code)
+{
+    s->goaway = GOAWAY_FAILED;
+    nghttp2_session_terminate_session(s->session, code);
 }
 
 /* ---- the connection's timer ---- */
@@ -96,7 +103,7 @@ static void tell_goaway(struct h2_server *s, uint32_t code)
 {
     int32_t last = nghttp2_session_get_last_proc_stream_id(s->session);
     if (s->goaway) return;
-    s->goaway = true;
+    s->goaway = GOAWAY_TOLD;
     nghttp2_submit_goaway(s->session, NGHTTP2_FLAG_NONE, last, code, NULL, 0);
 }
 
@@ -183,10 +190,9 @@ static bool is_done(const struct h2_server *s)
 /* It is told why, and nothing else. */
 static void end_flood(struct h2_server *s)
 {
-    if (s->goaway) return;
-    s->goaway = true;
+    if (s->goaway == GOAWAY_FAILED) return;
     end_streams(s, -E_CLIENT_FLOODS);
-    nghttp2_session_terminate_session(s->session, NGHTTP2_ENHANCE_YOUR_CALM);
+    h2_fail(s, NGHTTP2_ENHANCE_YOUR_CALM);
 }
 
 static bool has_to_go(const struct h2_server *s)
@@ -253,11 +259,10 @@ static void on_data(struct conn *c, struct slice bytes)
         s->linger.bytes += bytes.n;
         return;
     }
-    s->receiving = true;
-    nghttp2_ssize n = nghttp2_session_mem_recv2(s->session, (const uint8_t *)bytes.p, bytes.n);
-    s->receiving = false;
-    if (n < 0)
-        h2_break_off(s, fatal_error((int)n));
+    if (s->goaway == GOAWAY_FAILED) return;
+    int rc = h2_receive(s, bytes);
+    if (rc)
+        h2_break_off(s, fatal_error(rc));
     else
         update(s);
 }
@@ -310,6 +315,7 @@ void h2_server_start(struct http_service *service, int fd, const struct peer *pe
     conn_limit_unsent(&s->conn, UNSENT_MAX);
     s->update_note.run = on_update;
     timer_init(&s->timer, on_timer);
+    h2_frames_open(&s->frames, h2_limits(s)->streams);
     if (!h2_session_open(s)) {
         close_now(s);
         return;

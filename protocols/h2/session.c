@@ -89,40 +89,19 @@ static void take_headers(struct h2_server *s, struct h2_stream *st, bool ended)
     if (st && ended) h2_stream_input_end(st);
 }
 
-static void take_data(struct h2_server *s, struct h2_stream *st, const nghttp2_frame *frame)
+static void take_data(struct h2_stream *st, const nghttp2_frame *frame)
 {
-    bool ended = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-    if (frame->hd.length == 0 && !ended) h2_waste(s, FLOOD_EMPTY);
-    if (st && ended) h2_stream_input_end(st);
-}
-
-/* Also of frames that nghttp2 then passes over: priorities of the old kind, and unknown ones. */
-static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user)
-{
-    (void)session;
-    if (hd->type == NGHTTP2_PRIORITY || hd->type == NGHTTP2_PRIORITY_UPDATE)
-        h2_waste(user, FLOOD_PRIORITY);
-    else if (hd->type > NGHTTP2_CONTINUATION)
-        h2_waste(user, FLOOD_EMPTY);
-    return 0;
+    if (st && frame->hd.flags & NGHTTP2_FLAG_END_STREAM) h2_stream_input_end(st);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user)
 {
     struct h2_server *s = user;
     struct h2_stream *st = frame->hd.stream_id ? stream_of(session, frame->hd.stream_id) : NULL;
-    bool ack = frame->hd.flags & NGHTTP2_FLAG_ACK;
     switch (frame->hd.type) {
     case NGHTTP2_HEADERS: take_headers(s, st, frame->hd.flags & NGHTTP2_FLAG_END_STREAM); break;
-    case NGHTTP2_DATA: take_data(s, st, frame); break;
-    case NGHTTP2_SETTINGS:
-        if (s->greeted && !ack) h2_waste(s, FLOOD_SETTINGS);
-        s->greeted = true;
-        break;
-    case NGHTTP2_PING:
-        if (!ack) h2_waste(s, FLOOD_PING);
-        break;
-    case NGHTTP2_RST_STREAM: h2_waste(s, FLOOD_RESET); break;
+    case NGHTTP2_DATA: take_data(st, frame); break;
+    case NGHTTP2_SETTINGS: s->greeted = true; break;
     default: break;
     }
     return 0;
@@ -133,7 +112,9 @@ static int on_invalid_frame(nghttp2_session *session, const nghttp2_frame *frame
 {
     (void)session, (void)code;
     struct h2_server *s = user;
-    if (frame->hd.type == NGHTTP2_HEADERS) s->head_open = 0;
+    if (frame->hd.type != NGHTTP2_HEADERS) return 0;
+    s->head_open = 0;
+    h2_frames_expect_late(&s->frames, frame->hd.stream_id);
     return 0;
 }
 
@@ -143,7 +124,10 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *u
 {
     struct h2_server *s = user;
     uint8_t type = frame->hd.type;
+    if (type == NGHTTP2_DATA) h2_frames_sent_data(&s->frames, frame->hd.length);
     if (type == NGHTTP2_RST_STREAM) {
+        if (nghttp2_session_get_stream_remote_close(session, frame->hd.stream_id) != 1)
+            h2_frames_expect_late(&s->frames, frame->hd.stream_id);
         uint32_t code = frame->rst_stream.error_code;
         if (code != NGHTTP2_NO_ERROR && code != NGHTTP2_INTERNAL_ERROR) h2_waste(s, FLOOD_ERROR);
     } else if (type == NGHTTP2_DATA || type == NGHTTP2_HEADERS) {
@@ -204,7 +188,6 @@ __attribute__((constructor)) static void prepare_library(void)
     nghttp2_session_callbacks_set_on_header_callback(callbacks, on_header);
     nghttp2_session_callbacks_set_on_invalid_header_callback(callbacks, on_invalid_header);
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(callbacks, on_data);
-    nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_recv_callback(callbacks, on_frame);
     nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks, on_invalid_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_sent);

@@ -1,6 +1,7 @@
 """HTTP/2 itself: what is malformed, what is too much, and how streams and connections end."""
 
 import signal
+import socket
 import struct
 
 import pytest
@@ -8,8 +9,8 @@ import pytest
 from harness import (CLOSE, H2Connection, RawH2, Reply, Truncated, eventually, fresh, outlive,
                      pattern)
 from harness.h2 import (ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR,
-                        FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PADDED, PING, PREFACE, PRIORITY, PROTOCOL_ERROR,
-                        PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE,
+                        FRAME_SIZE_ERROR, GOAWAY, HEADERS, NO_ERROR, PADDED, PING, PREFACE, PRIORITY, PRIORITY_UPDATE,
+                        PROTOCOL_ERROR, PUSH_PROMISE, REFUSED_STREAM, RST_STREAM, SETTINGS, STREAM_CLOSED, WINDOW_UPDATE,
                         COMPRESSION_ERROR, WITH_PRIORITY, frame)
 from harness.malformed import GET, LENGTHS, MALFORMED, POST, TRAILERS, is_refused, whole_requests
 
@@ -74,6 +75,15 @@ def number(n):
 # name: (frames, the error of the connection)
 BROKEN = {
     "HEADERS on stream 0": ([frame(HEADERS, 5, 0, b"\x82")], PROTOCOL_ERROR),
+    "HEADERS that depends on itself": ([frame(HEADERS, 5 | WITH_PRIORITY, 1, number(1) + b"\x10\x82\x87\x84")], PROTOCOL_ERROR),
+    "PRIORITY on stream 0": ([frame(PRIORITY, 0, 0, number(1) + b"\x10")], PROTOCOL_ERROR),
+    "PRIORITY of 4 bytes": ([frame(PRIORITY, 0, 1, number(0))], FRAME_SIZE_ERROR),
+    "PRIORITY that depends on itself": ([frame(PRIORITY, 0, 3, number(3) + b"\x10")], PROTOCOL_ERROR),
+    "PRIORITY that depends on itself alone": ([frame(PRIORITY, 0, 3, number(1 << 31 | 3) + b"\x10")], PROTOCOL_ERROR),
+    "PRIORITY_UPDATE on a stream": ([frame(PRIORITY_UPDATE, 0, 1, number(1) + b"u=1")], PROTOCOL_ERROR),
+    "PRIORITY_UPDATE for stream 0": ([frame(PRIORITY_UPDATE, 0, 0, number(0) + b"u=1")], PROTOCOL_ERROR),
+    "PRIORITY_UPDATE for a push": ([frame(PRIORITY_UPDATE, 0, 0, number(2) + b"u=1")], PROTOCOL_ERROR),
+    "PRIORITY_UPDATE of 3 bytes": ([frame(PRIORITY_UPDATE, 0, 0, b"u=1")], FRAME_SIZE_ERROR),
     "HEADERS on an even stream": ([frame(HEADERS, 5, 2, b"\x82\x87\x84")], PROTOCOL_ERROR),
     "DATA on stream 0": ([frame(DATA, 0, 0, b"a")], PROTOCOL_ERROR),
     "DATA on an idle stream": ([frame(DATA, 0, 1, b"a")], PROTOCOL_ERROR),
@@ -119,13 +129,87 @@ def test_without_a_preface_there_is_no_connection(verge, preface):
         assert raw.ended() in (None, PROTOCOL_ERROR)
 
 
-def test_a_stream_number_may_not_go_back(origin, raw):
-    """It ends the connection, or is not heard."""
-    raw.send(raw.get(5))
-    assert raw.outcome(5) == ("response", 404)
-    raw.send(raw.get(3, "/back"), raw.get(7))
-    assert raw.outcome(7) in (("response", 404), ("goaway", PROTOCOL_ERROR), ("goaway", STREAM_CLOSED))
-    assert origin.count("/back") == 0
+# Streams 3 and 7 are answered, 11 is open, 13 was reset by the client, 15 has ended and waits for its answer; 1, 5 and
+# 9 were left out. name: (what comes then, the error of the connection; None: there is none)
+LATE = {
+    "HEADERS on a stream left out": (lambda raw: [raw.get(9)], PROTOCOL_ERROR),
+    "HEADERS on the first, left out": (lambda raw: [raw.get(1)], PROTOCOL_ERROR),
+    "DATA on a stream left out": (lambda raw: [frame(DATA, 0, 9, b"a")], PROTOCOL_ERROR),
+    "HEADERS on a stream that was answered": (lambda raw: [raw.get(7)], PROTOCOL_ERROR),
+    "DATA on a stream that was answered": (lambda raw: [frame(DATA, 1, 7, b"a")], PROTOCOL_ERROR),
+    "HEADERS on a stream it has reset": (lambda raw: [raw.get(13)], STREAM_CLOSED),
+    "DATA on a stream it has reset": (lambda raw: [frame(DATA, 0, 13, b"a")], STREAM_CLOSED),
+    "HEADERS after the end": (lambda raw: [raw.get(15)], STREAM_CLOSED),
+    "DATA after the end": (lambda raw: [frame(DATA, 0, 15, b"a")], STREAM_CLOSED),
+    "CONTINUATION on a closed stream": (lambda raw: [frame(CONTINUATION, 4, 13, b"\x82")], PROTOCOL_ERROR),
+    "WINDOW_UPDATE on a closed stream": (lambda raw: [frame(WINDOW_UPDATE, 0, 7, number(1))], None),
+    "RST_STREAM on a closed stream": (lambda raw: [frame(RST_STREAM, 0, 7, number(8))], None),
+    "PRIORITY on a closed stream": (lambda raw: [frame(PRIORITY, 0, 7, number(9) + b"\x10")], None),
+    "PRIORITY on a stream left out": (lambda raw: [frame(PRIORITY, 0, 9, number(7) + b"\x10")], None),
+    "PRIORITY_UPDATE for a closed stream": (lambda raw: [frame(PRIORITY_UPDATE, 0, 0, number(7) + b"u=1")], None),
+}
+
+
+@pytest.mark.parametrize("name", LATE)
+def test_streams_are_used_once_and_in_order(origin, verge, raw, name):
+    frames, error = LATE[name]
+    gate = origin.gate()
+    origin.on("/slow", [gate, b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nslow"])
+    for stream in (3, 7):
+        raw.send(raw.get(stream))
+        assert raw.outcome(stream) == ("response", 404)
+        raw.until(DATA, stream=stream)
+    raw.send(raw.headers(11, POST, END_HEADERS), raw.headers(13, POST, END_HEADERS), frame(RST_STREAM, 0, 13, number(8)),
+             raw.get(15, "/slow"))
+    origin.wait_for("/slow")
+    raw.send(*frames(raw), raw.get(17, "/last"))
+    if error is None:
+        assert raw.outcome(17) == ("response", 404)
+    else:
+        assert raw.ended() == error and origin.count("/last") == 0
+    gate.set()
+    assert verge.client.get("/other").status == 404
+
+
+def late_frames(raw, stream):
+    return [frame(DATA, 0, stream, b"abc"), frame(WINDOW_UPDATE, 0, stream, number(1)), raw.headers(stream, [("x-sum", "new")])]
+
+
+def test_what_crosses_a_reset_is_ignored(origin, verge, raw):
+    """A client cannot know yet that the node has reset its stream; its fields are unpacked all the same."""
+    origin.on("/early", lambda x: x.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno"))
+    raw.send(raw.headers(1, POST + [("connection", "close")], END_HEADERS))
+    assert raw.outcome(1) == ("reset", PROTOCOL_ERROR)
+    raw.send(*late_frames(raw, 1), raw.headers(3, [(n, "/early" if n == ":path" else v) for n, v in POST], END_HEADERS))
+    assert raw.outcome(3) == ("response", 200)
+    assert raw.until(RST_STREAM, stream=3).error_code == NO_ERROR
+    raw.send(*late_frames(raw, 3), raw.get(5, "/last", [("x-sum", "new")]))
+    assert raw.outcome(5) == ("response", 404) and origin.last("/last")["x-sum"] == "new"
+
+
+def test_what_follows_a_refused_request_is_ignored(origin, raw):
+    """More streams than are allowed, with their bodies, before the client has heard how many are."""
+    gate = origin.gate()
+    origin.on("/", lambda exchange: (exchange.wait(gate), exchange.reply(Reply(body=b"x"))))
+    streams = range(1, 301, 2)
+    raw.send(*[piece for n in streams for piece in (raw.headers(n, POST, END_HEADERS), frame(DATA, END_STREAM, n, b"abc"))])
+    assert raw.outcome(299) == ("reset", REFUSED_STREAM)
+    gate.set()
+    assert raw.outcome(1) == ("response", 200)
+
+
+def test_frames_in_single_bytes(origin, raw):
+    """Wherever what arrives is cut, frames are seen as they are."""
+    origin.on("/", lambda exchange: exchange.reply(Reply(body=exchange.read_body())))
+    raw.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    pieces = [[frame(PRIORITY, 0, 1, number(3) + b"\x10"), frame(PRIORITY_UPDATE, 0, 0, number(1) + b"u=1"),
+               raw.headers(1, POST, END_HEADERS), frame(DATA, 0, 1, b"abc"), frame(0x77, 0, 0, b"grease"),
+               frame(DATA, END_STREAM, 1, b"def")], [frame(PRIORITY, 0, 3, number(3) + b"\x10")]]
+    for frames, outcome in zip(pieces, (("response", 200), ("goaway", PROTOCOL_ERROR))):
+        for byte in b"".join(frames):
+            raw.send(bytes([byte]))
+        assert raw.outcome(1) == outcome
+    assert [request.body for request in whole_requests(origin)] == [b"abcdef"]
 
 
 def test_what_is_unknown_is_ignored(raw):
@@ -170,6 +254,11 @@ def empty_data(raw, n):
     return [raw.headers(1, POST, END_HEADERS)] * (n == 0) + [frame(DATA, 0, 1)] * 1000
 
 
+def closed_stream(raw, n):
+    """The node has reset it, so that not each frame on it is an error."""
+    return [raw.headers(1, POST + [("connection", "close")], END_HEADERS)] * (n == 0)
+
+
 def rapid_reset(raw, n):
     return [f for i in range(500) for s in [2 * (500 * n + i) + 1] for f in (raw.get(s), frame(RST_STREAM, 0, s, number(8)))]
 
@@ -190,6 +279,14 @@ FLOODS = {
     "SETTINGS": lambda raw, n: [frame(SETTINGS, 0, 0, settings((4, 65535)))] * 1000,
     "acknowledgements": lambda raw, n: [frame(SETTINGS, ACK)] * 1000,
     "empty DATA": empty_data,
+    "PING acknowledgements": lambda raw, n: [frame(PING, ACK, 0, bytes(8))] * 1000,
+    "WINDOW_UPDATE": lambda raw, n: [frame(WINDOW_UPDATE, 0, 0, number(1))] * 1000,
+    "WINDOW_UPDATE on a closed stream": lambda raw, n: closed_stream(raw, n) + [frame(WINDOW_UPDATE, 0, 1, number(1))] * 1000,
+    "RST_STREAM on a closed stream": lambda raw, n: closed_stream(raw, n) + [frame(RST_STREAM, 0, 1, number(8))] * 1000,
+    "DATA on a stream that was reset": lambda raw, n: closed_stream(raw, n) + [frame(DATA, 0, 1, b"x")] * 1000,
+    "HEADERS on a stream that was reset": lambda raw, n: closed_stream(raw, n) + [raw.headers(1, [("x", "y")])] * 1000,
+    "unknown frames": lambda raw, n: [frame(0x77, 0, 0, b"x")] * 1000,
+    "unknown frames on a stream": lambda raw, n: [frame(0x77, 0, 2 * i + 1) for i in range(1000)],
     "PRIORITY": lambda raw, n: [frame(PRIORITY, 0, 2 * i + 1, number(0) + b"\x10") for i in range(1000)],
     "rapid reset": rapid_reset,
     "reset by a window of 0": made_you_reset(lambda s: frame(WINDOW_UPDATE, 0, s, number(0))),
