@@ -47,13 +47,21 @@ struct directives {
     bool targeted; /* so Expires does not count (RFC 9213 section 2.2) */
 };
 
+/* Surrogate-Control may be about other things: content="ESI/1.0". */
+static bool directs_caching(const struct cache_control *cc)
+{
+    return cache_control_has(cc, CC_MAX_AGE) || cache_control_has(cc, CC_S_MAXAGE) ||
+           cc->flags & (CC_NO_STORE | CC_NO_CACHE | CC_PRIVATE) || cc->no_cache_fields.p ||
+           cc->private_fields.p;
+}
+
 static struct directives read_directives(const struct cache_policy *p, const struct response *res)
 {
     struct directives d = { .targeted = true };
     if (cache_control_parse_targeted(&res->fields, FIELD_CDN_CACHE_CONTROL, &d.cc)) return d;
-    if (p->surrogate_control && cache_control_parse(&res->fields, FIELD_SURROGATE_CONTROL, &d.cc)) {
+    if (p->surrogate_control && cache_control_parse(&res->fields, FIELD_SURROGATE_CONTROL, &d.cc) &&
+        directs_caching(&d.cc))
         return d;
-    }
     d.targeted = false;
     cache_control_parse(&res->fields, FIELD_CACHE_CONTROL, &d.cc);
     return d;

@@ -58,13 +58,21 @@ static struct slice *field_names(struct cache_control *c, unsigned which)
     return which == CC_PRIVATE ? &c->private_fields : &c->no_cache_fields;
 }
 
-/* A list of field names has no use for escapes; one that has them, or is empty, is taken as no
- * list, which forbids more. */
+/* No field has a name with a single quote, but people quote lists with it. */
+static bool are_field_names(struct slice names)
+{
+    struct slice name, rest = names;
+    while (value_next_plain(&rest, &name)) {
+        if (!value_is_token(name) || slice_find(name, '\'') < name.n) return false;
+    }
+    return slice_trim(names).n;
+}
+
+/* What is no list of field names is taken for none, which forbids more. */
 static void set_field_names(struct cache_control *c, unsigned which, struct slice names)
 {
     struct slice *kept = field_names(c, which);
-    bool usable = slice_trim(names).n && slice_find(names, '\\') == names.n;
-    if (!usable || (kept->p && !slice_eq(*kept, names)))
+    if (!are_field_names(names) || (kept->p && !slice_eq(*kept, names)))
         c->flags |= which;
     else
         *kept = names;
@@ -108,18 +116,56 @@ static void split_surrogate(struct cache_control *c, struct argument *a)
     set_seconds(c, CC_STALE_IF_ERROR, (struct argument){ a->text, stale });
 }
 
+/* Those that let a response be used for longer, or by more: not to be read out of what is
+ * malformed. */
+static bool is_lenient(const struct directive *d)
+{
+    return d->kind == SWITCH
+               ? d->which & (CC_PUBLIC | CC_IMMUTABLE | CC_MUST_UNDERSTAND)
+               : d->kind == SECONDS && d->which != CC_MAX_AGE && d->which != CC_S_MAXAGE;
+}
+
+static bool is_letter(char c)
+{
+    return char_is(c, CHAR_UNRESERVED) && c != '.' && c != '_' && c != '~';
+}
+
+/* A member that is no directive ("public private", "max-age =1", "'no-store'"): each that it names
+ * counts, without an argument. */
+static void parse_malformed(struct cache_control *c, struct slice member)
+{
+    while (member.n) {
+        size_t n = 0;
+        while (n < member.n && is_letter(member.p[n])) n++;
+        const struct directive *d = find_directive(slice_of(member.p, n));
+        if (d && !is_lenient(d)) set_directive(c, d, (struct argument){ SLICE(""), -1 });
+        member = slice_skip(member, n < member.n ? n + 1 : n);
+    }
+}
+
 static void parse_member(struct cache_control *c, enum field_id id, struct slice member)
 {
-    struct slice name, rest = member;
+    struct slice name;
     struct argument a = { SLICE_NONE, -1 };
-    const struct directive *d = find_directive(value_take_token(&rest));
+    if (!value_parse_parameter(member, &name, &a.text) || slice_find(name, '\'') < name.n) {
+        parse_malformed(c, member);
+        return;
+    }
+    const struct directive *d = find_directive(name);
     if (!d) return;
-    /* A known name before something that is no argument ("max-age =1") is a bad argument, not an
-     * unknown directive. */
-    if (!value_parse_parameter(member, &name, &a.text)) a.text = SLICE("");
     a.seconds = value_delta_seconds(a.text);
     if (id == FIELD_SURROGATE_CONTROL && d->kind == SECONDS) split_surrogate(c, &a);
     set_directive(c, d, a);
+}
+
+/* A quoted string that does not end must not hide what stands behind it. */
+static bool next_member(struct slice *rest, struct slice *member)
+{
+    struct slice before = *rest;
+    if (!value_next(rest, member)) return false;
+    if (rest->n || !value_ends_open(*member)) return true;
+    *rest = before;
+    return value_next_plain(rest, member);
 }
 
 bool cache_control_parse(const struct fields *f, enum field_id id, struct cache_control *out)
@@ -131,7 +177,7 @@ bool cache_control_parse(const struct fields *f, enum field_id id, struct cache_
         if (f->v[i].id != id) continue;
         found = true;
         struct slice rest = f->v[i].value;
-        while (value_next(&rest, &member)) parse_member(out, id, member);
+        while (next_member(&rest, &member)) parse_member(out, id, member);
     }
     return found;
 }

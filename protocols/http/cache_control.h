@@ -40,7 +40,8 @@ struct cache_control {
 
 /* All lines of that field. Argument in token or quoted form; unknown directives are ignored; of
  * conflicting ones the most restrictive counts; max-age and s-maxage with a bad argument are 0,
- * which is stale (section 4.2.1); two differing lists of field names for one directive make it
+ * which is stale (section 4.2.1); of a member that is malformed every restriction counts that it
+ * names; two differing lists of field names for one directive make it
  * unqualified. Surrogate-Control's max-age=FRESH+STALE is understood. False where there is no such
  * line. */
 bool cache_control_parse(const struct fields *f, enum field_id id, struct cache_control *out);

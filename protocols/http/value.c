@@ -72,7 +72,7 @@ bool value_is_field_value(struct slice s)
     return value_span(s, CHAR_VALUE) == s.n;
 }
 
-/* Position after the quoted string that begins at s.p[at]; s.n where it is not terminated. */
+/* Position after the quoted string that begins at s.p[at]; beyond s.n if it does not end. */
 static size_t skip_quoted(struct slice s, size_t at)
 {
     for (at++; at < s.n; at++) {
@@ -81,14 +81,21 @@ static size_t skip_quoted(struct slice s, size_t at)
         else if (s.p[at] == '"')
             return at + 1;
     }
-    return s.n;
+    return s.n + 1;
 }
 
 static size_t find_separator(struct slice s, char separator)
 {
     size_t at = 0;
     while (at < s.n && s.p[at] != separator) at = s.p[at] == '"' ? skip_quoted(s, at) : at + 1;
-    return at;
+    return at < s.n ? at : s.n;
+}
+
+bool value_ends_open(struct slice s)
+{
+    size_t at = 0;
+    while (at < s.n) at = s.p[at] == '"' ? skip_quoted(s, at) : at + 1;
+    return at > s.n;
 }
 
 /* Takes what ends before end, with its separator, which may be missing at the end. */

@@ -38,6 +38,8 @@ bool value_is_field_value(struct slice s);
  * empty members are skipped (section 5.6.1.2). False at the end. An unterminated quoted string ends
  * with the value. */
 bool value_next(struct slice *rest, struct slice *member);
+/* Does a quoted string begin in it and not end? */
+bool value_ends_open(struct slice s);
 /* The same where members are tokens, as in Connection: every comma separates. */
 bool value_next_plain(struct slice *rest, struct slice *member);
 /* As value_next with another separator, such as ';'. */
