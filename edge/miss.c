@@ -232,10 +232,12 @@ static void use_not_modified(struct miss *m, const struct h1_response *r, struct
     }
 }
 
-static void on_head(struct fetch *f, const struct h1_response *r, struct body *body)
+static void on_head(struct fetch *f, const struct h1_response *from, struct body *body)
 {
     struct miss *m = container_of(f, struct miss, fetch);
+    struct h1_response mended = *from, *r = &mended;
     int status = r->msg.status;
+    miss_mend(m, &r->msg);
     tell_watch(m, status);
     if (status == 304 && (m->base || (m->kind != MISS_OPAQUE && !is_conditional(m)))) {
         use_not_modified(m, r, body);

@@ -20,6 +20,29 @@ static enum store_reason judge(struct miss *m, const struct response *r, struct 
     return reason;
 }
 
+/* Of several the earliest, so that nothing seems younger than it is. */
+static struct slice earliest_date(const struct fields *f, int64_t now_s)
+{
+    struct slice earliest = SLICE_NONE;
+    int64_t least_s = INT64_MAX, seconds;
+    for (uint32_t i = 0; i < f->n; i++) {
+        if (f->v[i].id != FIELD_DATE || !http_date_parse(f->v[i].value, now_s, &seconds)) continue;
+        if (seconds >= least_s) continue;
+        least_s = seconds;
+        earliest = f->v[i].value;
+    }
+    return earliest;
+}
+
+void miss_mend(struct miss *m, struct response *r)
+{
+    struct slice date = earliest_date(&r->fields, m->edge->worker.wall_ms / 1000);
+    fields_remove(&r->fields, FIELD_DATE);
+    if (date.p) fields_add(&r->fields, &m->arena, FIELD_DATE, date);
+    if (slice_eq(m->client.scheme, SLICE("http")))
+        fields_remove(&r->fields, FIELD_STRICT_TRANSPORT_SECURITY);
+}
+
 /* What this node adds to any response it forwards: its name in Via (RFC 9110 section 7.6.3), and
  * Date where the origin has none (section 6.6.1). */
 void miss_sign(struct miss *m, struct response *r, enum http_version version)

@@ -59,6 +59,9 @@ void miss_end(struct miss *m);
 
 /* Uses the origin's final response, takes the body: stores it or not, shows it to who waits. */
 void miss_use_response(struct miss *m, const struct h1_response *from, struct body *body);
+/* Takes out what an origin may not say, before anybody judges it: a Date that is none, or a second
+ * one; Strict-Transport-Security without TLS (RFC 6797 section 7.2). */
+void miss_mend(struct miss *m, struct response *r);
 /* What this node adds to any response it forwards: its name in Via (RFC 9110 section 7.6.3), and
  * Date where the origin has none (section 6.6.1). */
 void miss_sign(struct miss *m, struct response *r, enum http_version version);

@@ -161,3 +161,42 @@ def test_dates_are_read_without_regard_to_case(origin, client, date):
     origin.on("/", Reply(headers={"Expires": date}, body=b"x"))
     client.get("/")
     assert client.get("/").hit
+
+
+@pytest.mark.parametrize("value", ['max-age=60, foo="bar, no-store', "public private, max-age=60",
+                                   "max-age=60, private='X-A'", "max-age=60; private", "'no-store', max-age=60"])
+def test_what_is_said_badly_forbids(origin, client, value):
+    origin.on("/", Reply(headers={"Cache-Control": value}))
+    client.get("/")
+    assert not client.get("/").hit
+
+
+def test_surrogate_control_about_something_else(origin, client):
+    origin.on("/", Reply(headers={"Surrogate-Control": 'content="ESI/1.0"', "Cache-Control": "max-age=60"}))
+    assert not client.get("/").hit and client.get("/").hit
+
+
+LATER = "Mon, 01 Jan 2024 00:00:09 GMT"
+
+
+@pytest.mark.parametrize("dates, kept", [(["foo"], None), ([""], None), (["foo", DATE[1]], DATE[1]),
+                                         ([LATER, DATE[1]], DATE[1]), ([DATE[1], DATE[1]], DATE[1])])
+def test_there_is_one_date(origin, client, dates, kept):
+    origin.on("/", fresh(seconds=10**9, headers=[("Date", date) for date in dates]))
+    for hit in (False, True):
+        response = client.get("/")
+        [date] = response.fields.all("Date")
+        assert bool(response.hit) == hit and date.endswith(" GMT")
+        assert date == kept if kept else date not in dates
+
+
+def test_options_of_the_node_has_a_date(client):
+    assert client.request("OPTIONS", "*")["Date"]
+
+
+def test_hsts_is_for_tls_only(origin, client, scheme):
+    origin.on("/", fresh(headers={"Strict-Transport-Security": "max-age=1"}))
+    for hit in (False, True):
+        response = client.get("/")
+        assert bool(response.hit) == hit
+        assert ("Strict-Transport-Security" in response.fields) == (scheme == "https")
