@@ -85,7 +85,8 @@ void miss_apply_head(struct miss *m, const struct response *r)
 /* And what there is of it in slices. */
 static void invalidate_key(struct miss *m, const struct key *key)
 {
-    if (index_invalidate(miss_index(m), key) && miss_index(m)->disk) m->forgot = true;
+    index_invalidate(miss_index(m), key); /* slices are not among what it counts */
+    if (miss_index(m)->disk) m->forgot = true;
 }
 
 static void invalidate_reference(struct miss *m, const struct response *r, enum field_id id)
