@@ -68,7 +68,7 @@ def test_the_origin_sees_the_same_bytes(origin, client, protocol, scheme, name):
     assert client.request(method, target, crumbs(protocol, headers), body, trailers).status == 200
     request = origin.last()
     expected = HEAD.format(
-        method=method, target=target, host=dict(headers).get("host", "test.example"), scheme=scheme,
+        method=method, target=target, host=dict(headers).get("host", "test.example").lower(), scheme=scheme,
         passed="".join(f"{n}: {v}\n" for n, v in passed), version=VERSIONS[protocol], framing=framing)
     assert written_alike(request.raw.decode("latin-1")) == written_alike(expected.replace("\n", "\r\n"))
     assert request.body == (body if isinstance(body, bytes) else b"".join(body or []))
