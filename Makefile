@@ -77,7 +77,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-clients soak crash chaos fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-all test-e2e test-threads test-clients soak crash chaos fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -174,8 +174,20 @@ run: $(verge) build/origin  ## start Verge before a demo origin (ORIGIN=http://H
 check: $(verge) packages-check $(units)  ## seconds: warnings as errors, layers, unit tests
 	@tools/run-tests --build '$(BUILD)' layers unit
 
-test: $(verge) build/origin build/quicclient build/fault.so packages-test $(units) $(corpora)  ## everything (BUILD=asan, tsan: in those builds)
+scenarios := $(verge) build/origin build/quicclient build/fault.so packages-test
+tests := $(scenarios) $(units) $(corpora)
+
+test: $(tests)  ## everything (BUILD=asan, tsan: in those builds)
 	@tools/run-tests --build '$(BUILD)' layers unit fuzz config e2e
+
+test-all: $(tests)  ## the same, each scenario over each protocol with each tier
+	@tools/run-tests --build '$(BUILD)' layers unit fuzz config everything
+
+test-e2e: $(scenarios)  ## the scenarios alone
+	@tools/run-tests --build '$(BUILD)' e2e
+
+test-threads: $(scenarios)  ## those about what several threads touch, for BUILD=tsan
+	@tools/run-tests --build '$(BUILD)' threads
 
 test-clients: $(verge) packages-clients build/tools/curl build/tools/h2load  ## a browser, and clients with HTTP/3
 	@tools/run-tests --build '$(BUILD)' clients

@@ -39,14 +39,32 @@ OVER_ALL = {f"test_{name}" for name in (
 # These are about one protocol.
 ABOUT_ONE = {"test_h2": "h2", "test_h3": "h3"}
 
+# What these are about, several threads touch: the index, objects that fill, the disk's writer, sinks, keys of
+# tickets, packets for another worker, configurations that change. With --threads, only they run.
+THREADS = {f"test_{name}" for name in (
+    "cache_command", "chaos", "collapse", "disk", "disk_faults", "disk_hit", "h3", "hit", "invalidate", "log", "reload",
+    "revalidate", "shutdown", "slices", "stale", "tls", "vary")}
+
 
 def pytest_addoption(parser):
     parser.addoption("--everything", action="store_true", help="each protocol with each tier")
+    parser.addoption("--threads", action="store_true", help="only what several threads touch")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "http1: about the bytes of HTTP/1.1, runs over h1 and h1-tls")
     config.addinivalue_line("markers", "own_disk: brings its own disk, or is about having none")
+
+
+def module_of(item):
+    return item.module.__name__.rpartition(".")[2]
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("threads"):
+        left = [item for item in items if module_of(item) not in THREADS]
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if module_of(item) in THREADS]
 
 
 def combinations(module, is_marked, everything):
@@ -65,7 +83,7 @@ def combinations(module, is_marked, everything):
 def pytest_generate_tests(metafunc):
     if "protocol" not in metafunc.fixturenames:
         return
-    module = metafunc.module.__name__.rpartition(".")[2]
+    module = module_of(metafunc)
     chosen = combinations(module, metafunc.definition.get_closest_marker, metafunc.config.getoption("everything"))
     ids = [protocol if tier == "memory" else f"{protocol}-{tier}" for protocol, tier in chosen]
     metafunc.parametrize("protocol, tier", chosen, ids=ids)
