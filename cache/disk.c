@@ -188,21 +188,21 @@ void disk_forget(struct disk *d, struct stored *s)
 
 struct forgetting {
     struct disk *disk;
-    unsigned unloaded;
+    unsigned others; /* than those for which variants in memory stand */
 };
 
 static void on_gone(void *context, struct stored *s)
 {
     struct forgetting *f = context;
     forget_for_good(f->disk, s->id);
-    f->unloaded += !stored_is_loaded(s) && !stored_is_filling(s);
+    f->others += (s->slice || !stored_is_loaded(s)) && !stored_is_filling(s);
 }
 
 unsigned disk_forget_key(struct disk *d, const struct key *key)
 {
     struct forgetting f = { d, 0 };
     directory_forget_all(&d->directory, disk_hash(d, key), FORGET_ALL, 0, 0, on_gone, &f);
-    return f.unloaded;
+    return f.others;
 }
 
 unsigned disk_forget_superseded(struct disk *d, const struct key *key, struct slice vary,

@@ -124,8 +124,8 @@ void disk_write_free(struct disk_write **w);
 
 /* Nobody will find it again, in this process at once. */
 void disk_forget(struct disk *d, struct stored *s);
-/* Likewise all of a primary key, whatever variant or slice. Returns how many there were that no
- * object in memory stands for. */
+/* Likewise all of a primary key, whatever variant or slice. Returns how many there were, but for
+ * variants that an object in memory stands for. */
 unsigned disk_forget_key(struct disk *d, const struct key *key);
 /* Likewise what a new response to a key takes the place of, as far as no object in memory stands
  * for it: that variant, and, for a whole representation, all slices. */

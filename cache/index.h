@@ -111,7 +111,7 @@ void index_release(struct index *ix, struct object *pending, int64_t until_ms);
 void index_remove(struct index *ix, struct object *o);
 
 /* RFC 9111 section 4.4: stored variants go, and what is being fetched now will not be stored.
- * Returns how many went, in either tier, each counted once; slices that are in memory go when they
+ * Returns how many went, in either tier, each counted once; slices that only memory has go when they
  * are looked at, and are not among them. */
 unsigned index_invalidate(struct index *ix, const struct key *key);
 

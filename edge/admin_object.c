@@ -91,9 +91,11 @@ static void on_settled(struct note *n)
     scope_leave(scope);
 }
 
-static bool count(struct inquiry *q, struct object *o)
+/* Those with a place are counted as they are forgotten there. */
+static bool count_unplaced(struct inquiry *q, struct object *o)
 {
-    (void)q, (void)o;
+    struct stored *place = payload_stored(o->payload);
+    if (!place || !stored_is_listed(place)) q->removed++;
     return true;
 }
 
@@ -103,7 +105,8 @@ static void remove_key(struct inquiry *q)
     struct disk *disk = q->index->disk;
     struct key key = q->key;
     key_whole(&key, &q->key);
-    q->removed = each_slice(q, count); /* these have keys of their own */
+    q->removed = 0;
+    each_slice(q, count_unplaced);
     q->removed += index_invalidate(q->index, &q->key);
     q->settling.note.run = on_settled;
     if (q->removed == 0)
