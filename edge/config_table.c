@@ -120,7 +120,8 @@ static const char units[] =
     "number with ms, s,\n"
     "m, h or d: `100ms`, `2h`. Words with spaces, `;`, `{` or `}` go in double quotes, where "
     "`\\\"`, `\\\\` and `\\n`\n"
-    "stand for a quote, a backslash and a line feed. A comment begins with `#`.\n";
+    "stand for a quote, a backslash and a line feed, or in single quotes, where everything stands for "
+    "itself. A comment\nbegins with `#`.\n";
 
 static const char *merge_text(const struct config_directive *d)
 {

@@ -95,18 +95,20 @@ static void read_escape(struct parser *p, char **out)
 }
 
 /* Bytes from here to the quote or the end of the line that ends the string. */
-static size_t string_bytes(const struct parser *p)
+static size_t string_bytes(const struct parser *p, char quote)
 {
     size_t at = p->at;
-    while (at < p->text.n && p->text.p[at] != '\n' && p->text.p[at] != '"')
-        at += p->text.p[at] == '\\' && at + 1 < p->text.n && p->text.p[at + 1] != '\n' ? 2 : 1;
+    while (at < p->text.n && p->text.p[at] != '\n' && p->text.p[at] != quote) {
+        bool escapes = quote == '"' && p->text.p[at] == '\\';
+        at += escapes && at + 1 < p->text.n && p->text.p[at + 1] != '\n' ? 2 : 1;
+    }
     return at - p->at;
 }
 
-static void read_string_byte(struct parser *p, char **out)
+static void read_string_byte(struct parser *p, char quote, char **out)
 {
     char c = p->text.p[p->at];
-    if (c == '\\') {
+    if (c == '\\' && quote == '"') {
         read_escape(p, out);
         return;
     }
@@ -117,13 +119,14 @@ static void read_string_byte(struct parser *p, char **out)
 
 static void read_quoted(struct parser *p)
 {
-    size_t start = p->at++, end = p->at + string_bytes(p);
+    char quote = p->text.p[p->at];
+    size_t start = p->at++, end = p->at + string_bytes(p, quote);
     char *begin = arena_alloc(p->arena, end - p->at + 1), *out = begin;
-    while (p->at < end) read_string_byte(p, &out);
+    while (p->at < end) read_string_byte(p, quote, &out);
     *out = 0;
     p->word.text = slice_of(begin, (size_t)(out - begin));
     p->word.quoted = true;
-    if (p->at == p->text.n || p->text.p[p->at] != '"') {
+    if (p->at == p->text.n || p->text.p[p->at] != quote) {
         fail_word(p, span(start, p->at), "add the closing quote",
                   "the string does not end on its line");
         p->line_lost = true;
@@ -139,7 +142,7 @@ static void read_word(struct parser *p)
     size_t start = p->at;
     p->word_damaged = false;
     p->word = (struct conf_word){ .line = p->line, .first_of_line = p->line != p->last_word_line };
-    if (p->text.p[p->at] == '"')
+    if (p->text.p[p->at] == '"' || p->text.p[p->at] == '\'')
         read_quoted(p);
     else
         read_plain(p);

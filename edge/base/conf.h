@@ -3,9 +3,9 @@
  *     name argument "quoted argument" ...;
  *     name argument ... { directives }        # a comment goes to the end of the line
  *
- * A word ends at white space, ';', '{' or '}'. In quotes, \" \\ and \n stand for a quote, a
- * backslash and a line feed; a string ends on its line. The result is a tree in the caller's arena,
- * immutable, its words NUL-terminated. */
+ * A word ends at white space, ';', '{' or '}'. In double quotes, \" \\ and \n stand for a
+ * quote, a backslash and a line feed; in single quotes everything stands for itself. A string ends
+ * on its line. The result is a tree in the caller's arena, immutable, its words NUL-terminated. */
 #ifndef VERGE_BASE_CONF_H
 #define VERGE_BASE_CONF_H
 

@@ -74,6 +74,7 @@ static void test_tree(void **state)
                 "a;",
                 "a()");
     assert_tree("a \"\" \"x ;{}#y\" \"\\\"\\\\\\n\";", "a(,x ;{}#y,\"\\\n)");
+    assert_tree("a '' 'x ;{}#y\"' '\\n\\' \"it's\" it's;", "a(,x ;{}#y\",\\n\\,it's,it's)");
 }
 
 static void test_words_end_in_nul_and_know_their_place(void **state)
