@@ -85,7 +85,9 @@ const char *config_read_listen(struct slice text, struct config_listen *out)
     struct slice host;
     uint16_t port;
     bool bracketed;
-    if (read_port(text, &port)) {
+    struct slice bare = slice_skip(text, slice_starts(text, SLICE("*")));
+    bare = slice_skip(bare, slice_starts(bare, SLICE(":")));
+    if ((bare.n == text.n || bare.p[-1] == ':') && read_port(bare, &port)) {
         set_ipv4(out, port); /* zeroed: every address */
         return NULL;
     }

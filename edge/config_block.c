@@ -34,8 +34,11 @@ static void fail_unknown(struct config_builder *b, enum config_context context,
                          const struct conf_word *name)
 {
     char where[128];
-    const char *hint = misplaced_hint(b, name->text);
-    const char *what = hint ? "misplaced" : "unknown";
+    const char *hint = config_foreign_hint(name->text), *what = "unknown";
+    if (!hint) {
+        hint = misplaced_hint(b, name->text);
+        what = hint ? "misplaced" : "unknown";
+    }
     if (!hint) hint = near_hint(b, name->text, context);
     conf_fail(&b->report, name->at, hint, "%s directive \"%.*s\" %s", what, CONF_SHOWN(name->text),
               config_context_name(context, where));
@@ -63,6 +66,16 @@ static const char *usage(struct config_builder *b, const struct config_directive
         .p;
 }
 
+/* The first word but the last that ends in a comma; NULL if there is none. */
+static const struct conf_word *comma(const struct conf_item *item)
+{
+    for (size_t i = 0; i + 1 < item->arg_count; i++) {
+        const struct conf_word *w = &item->args[i];
+        if (!w->quoted && w->text.p[w->text.n - 1] == ',') return w;
+    }
+    return NULL;
+}
+
 /* Right number of arguments, and a block where one belongs. */
 static bool check_shape(struct config_builder *b, enum config_context context,
                         const struct config_directive *d, const struct conf_item *item)
@@ -73,6 +86,9 @@ static bool check_shape(struct config_builder *b, enum config_context context,
         size_t end = last->at.offset + last->at.bytes;
         conf_fail(&b->report, (struct conf_span){ end, 0 }, NULL, "\";\" is missing after \"%.*s\"",
                   CONF_SHOWN(last->text));
+    } else if (comma(item)) {
+        conf_fail(&b->report, comma(item)->at, "a word that has a space or a comma goes in quotes",
+                  "words are separated by spaces alone");
     } else if (item->has_block != block) {
         conf_fail(&b->report, item->name.at, usage(b, d), "\"%s\" %s", d->name,
                   block ? "needs a block" : "takes no block here");

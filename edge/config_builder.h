@@ -13,7 +13,7 @@ struct config_builder {
     struct config *config;
     struct conf_report report;   /* mistakes: there is no configuration */
     struct conf_report warnings; /* what is allowed, and hardly meant */
-    unsigned *origin_lines; /* of each of config->origins */
+    unsigned *origin_lines;      /* of each of config->origins */
     const struct tls_connector
         *system;                     /* one that trusts the system's roots; NULL: none does yet */
     struct config_site_build *sites; /* one for each of config->sites */
@@ -47,6 +47,8 @@ void config_finish_tls(struct config_builder *b, const struct config_site_build 
 /* After the top level: what needs all sites (distinct listeners, hosts of each). */
 void config_build_listens(struct config_builder *b, const struct conf_item *root);
 
+/* What a directive of other programs is here, as a hint; NULL if the word is none. */
+const char *config_foreign_hint(struct slice word);
 /* After all else, where there is no mistake: warns of what is allowed, and hardly meant. */
 void config_doubt(struct config_builder *b, const struct conf_item *root);
 

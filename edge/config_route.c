@@ -210,7 +210,7 @@ void config_apply_untrusted_fields(struct config_builder *b, const struct config
     route->passed_claims = NULL;
     route->passed_claim_count = 0;
     for (size_t i = 1; i < item->arg_count; i++)
-        push_name(b, &item->args[i], is_claim_pattern, "field that untrusted clients may not send",
+        push_name(b, &item->args[i], is_claim_pattern, "field that untrusted_fields drops",
                   &route->passed_claims, &route->passed_claim_count);
 }
 
@@ -249,13 +249,48 @@ static bool check_star(struct config_builder *b, const struct conf_word *w,
     return sound;
 }
 
-static bool check_field_value(struct config_builder *b, const struct conf_word *w)
+static bool is_alphanumeric(char c)
 {
-    bool valid = value_is_field_value(w->text) && slice_trim(w->text).n == w->text.n;
-    if (!valid)
+    return char_is(c, CHAR_UNRESERVED) && c != '-' && c != '.' && c != '_' && c != '~';
+}
+
+/* What other programs take for a variable behind a '$'; empty if nothing is. */
+static struct slice variable_of(struct slice text)
+{
+    size_t n = 0;
+    if (text.n && text.p[0] == '{') return slice_of(text.p, slice_find(text, '}'));
+    if (text.n == 0 || !is_alphanumeric(text.p[0])) return SLICE_NONE;
+    while (n < text.n && (is_alphanumeric(text.p[n]) || text.p[n] == '_')) n++;
+    return slice_of(text.p, n);
+}
+
+/* "$$" stands for '$', which must be written so where other programs would see a variable. */
+static bool undo_dollars(struct config_builder *b, const struct conf_word *w, struct slice *out)
+{
+    char *text = arena_alloc(&b->config->arena, w->text.n + 1), *at = text;
+    for (struct slice rest = w->text; rest.n; rest = slice_skip(rest, 1)) {
+        struct slice behind = slice_skip(rest, 1), name = variable_of(behind);
+        if (rest.p[0] == '$' && name.n) {
+            conf_fail(&b->report, w->at, "write $$ for a dollar sign",
+                      "there are no variables yet: \"$%.*s\"", CONF_SHOWN(name));
+            return false;
+        }
+        *at++ = rest.p[0];
+        if (rest.p[0] == '$' && slice_starts(behind, SLICE("$"))) rest = behind;
+    }
+    *at = 0;
+    *out = slice_of(text, (size_t)(at - text));
+    return true;
+}
+
+static bool read_field_value(struct config_builder *b, const struct conf_word *w, struct slice *out)
+{
+    if (!value_is_field_value(w->text) || slice_trim(w->text).n != w->text.n) {
         conf_fail(&b->report, w->at, NULL,
                   "not a field value: it has a control byte, or a space at an end");
-    return valid;
+        return false;
+    }
+    return undo_dollars(b, w, out);
 }
 
 static void push_header(struct config_builder *b, const struct config_directive *d,
@@ -278,8 +313,7 @@ static void push_header(struct config_builder *b, const struct config_directive 
         return;
     }
     if (!check_field_name(b, name) || !check_star(b, name, rule.action)) return;
-    if (wants_value && !check_field_value(b, value)) return;
-    if (wants_value) rule.value = value->text;
+    if (wants_value && !read_field_value(b, value, &rule.value)) return;
     struct header_rule *all = config_room(b, *rules, *count, sizeof rule);
     all[(*count)++] = rule;
     *rules = all;

@@ -120,6 +120,8 @@ static const char *read_pattern(struct config_builder *b, struct slice text, str
     bool rooted = text.n && text.p[0] == '/';
     if (!rooted && (text.n == 0 || text.p[0] != '*')) return "must begin with / or *";
     if (slice_find(text, '?') < text.n) return "has a query; routes match the path only";
+    if (slice_find(text, '\\') < text.n)
+        return "has a backslash; nothing is escaped in a pattern, and a star is always one";
     for (size_t i = 0; i < text.n; i++) {
         if (text.p[i] <= ' ' || text.p[i] > '~' || text.p[i] == '#')
             return "has a byte that a path can only hold as % and two hex digits";

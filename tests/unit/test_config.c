@@ -566,6 +566,46 @@ static void test_a_missing_file(void **state)
         message, "tests/config/there-is-none: error: cannot be read: No such file or directory\n");
 }
 
+static void test_a_port_alone_has_three_spellings(void **state)
+{
+    (void)state;
+    static const char *const spellings[] = { "listen :8080;", "listen *:8080;" };
+    struct config *bare = load_site("listen 8081; route * { }");
+    for (size_t i = 0; i < sizeof spellings / sizeof *spellings; i++) {
+        char text[512];
+        snprintf(text, sizeof text, ORIGIN "site * { %s route * { origin app; } }", spellings[i]);
+        struct config *c = load(text);
+        assert_true(config_listen_eq(&c->listens[0], &bare->listens[0]));
+        config_drop(&c);
+    }
+    config_drop(&bare);
+}
+
+static void test_dollars_in_values(void **state)
+{
+    (void)state;
+    struct config *c = load_site("response_header set A '$$5 $$$$ $ $- $$'; route * { }");
+    assert_slice(c->sites->routes->response_headers[0].value, "$5 $$ $ $- $");
+    config_drop(&c);
+    assert_refused(ORIGIN "site * { listen 1; origin app; response_header set A $a; route * { } }");
+    assert_refused(ORIGIN
+                   "site * { listen 1; origin app; request_header add A '${a'; route * { } }");
+}
+
+static void test_what_untrusted_clients_may_send(void **state)
+{
+    (void)state;
+    struct config *c = load_site("untrusted_fields pass X-Real-IP X-Forwarded-*;"
+                                 "route /a/* { untrusted_fields drop; underscores_in_fields pass; }"
+                                 "route * { }");
+    const struct config_route *r = c->sites->routes;
+    assert_int_equal(r[0].passed_claim_count, 0);
+    assert_true(r[0].underscores);
+    assert_int_equal(r[1].passed_claim_count, 2);
+    assert_false(r[1].underscores);
+    config_drop(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -587,6 +627,9 @@ int main(void)
         cmocka_unit_test(test_built_in),
         cmocka_unit_test(test_built_in_with_a_wrong_origin),
         cmocka_unit_test(test_built_in_with_a_disk),
+        cmocka_unit_test(test_a_port_alone_has_three_spellings),
+        cmocka_unit_test(test_dollars_in_values),
+        cmocka_unit_test(test_what_untrusted_clients_may_send),
         cmocka_unit_test(test_the_sample_shows_every_directive),
         cmocka_unit_test(test_the_reference_has_every_directive),
         cmocka_unit_test(test_a_missing_file),
