@@ -549,6 +549,18 @@ enum head_says policy_head_says(const struct response *head, const struct respon
     return tagged || dated || measured ? HEAD_CONFIRMS : HEAD_SAYS_NOTHING;
 }
 
+bool policy_part_refutes(const struct response *part, const struct response *stored,
+                         int64_t stored_bytes)
+{
+    struct etag theirs, ours;
+    struct content_range told;
+    bool tagged = etag_of(&part->fields, &theirs) && etag_of(&stored->fields, &ours);
+    bool measured = content_range_parse(fields_value(&part->fields, FIELD_CONTENT_RANGE), &told) &&
+                    told.length >= 0;
+    return (tagged && !etag_equal_weak(theirs, ours)) ||
+           (measured && told.length != stored_bytes) || !same_modified(part, stored);
+}
+
 /* A method that is not known may be unsafe, and invalidating too much is harmless. */
 bool policy_invalidates(const struct request *req, const struct response *res)
 {

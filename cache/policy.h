@@ -151,6 +151,9 @@ enum head_says {
 };
 enum head_says policy_head_says(const struct response *head, const struct response *stored,
                                 int64_t stored_bytes);
+/* Is this 206 a part of another version than *stored, whose body has stored_bytes? */
+bool policy_part_refutes(const struct response *part, const struct response *stored,
+                         int64_t stored_bytes);
 /* Section 4.4: must this response invalidate its target? Method unsafe or unknown, status 2xx or
  * 3xx. */
 bool policy_invalidates(const struct request *req, const struct response *res);

@@ -1,6 +1,7 @@
 #include "edge/deliver.h"
 
 #include "cache/reader.h"
+#include "edge/base/check.h"
 #include "edge/forward.h"
 #include "edge/listener.h"
 #include "edge/mended.h"
@@ -215,7 +216,7 @@ void deliver(struct exchange *x, struct delivery *d)
     struct body *body = NULL;
     switch (evaluate(x, d)) {
     case PRECONDITION_NOT_MODIFIED: make_not_modified(&r, &x->arena); break;
-    case PRECONDITION_FAILED: make_own(x, &r, 412, &x->arena); break;
+    case PRECONDITION_FAILED: CHECK(!"412 is the origin's to say"); break;
     case PRECONDITION_PASS: body = whole_or_ranges(x, d, &r); break;
     }
     if (body && d->judges_trailers)
@@ -224,7 +225,7 @@ void deliver(struct exchange *x, struct delivery *d)
         const struct field *f = &d->unstored->v[i];
         fields_add_named(&r.fields, &x->arena, f->name, f->value);
     }
-    if (d->cached && r.status != 412 && r.status != 416) add_age(x, d, &r, &x->arena);
+    if (d->cached && r.status != 416) add_age(x, d, &r, &x->arena);
     add_cache_status(x, d, &r, &x->arena);
     add_fields_of_tls(x, d, &r);
     if (d->route->response_header_count) {

@@ -251,6 +251,7 @@ static void on_head(struct fetch *f, const struct h1_response *from, struct body
     }
     if (policy_invalidates(&m->client, &r->msg)) miss_invalidate(m, &r->msg);
     if (m->client.method == METHOD_HEAD && status == 200) miss_apply_head(m, &r->msg);
+    if (m->base && status == 206 && !m->key.slice) miss_apply_part(m, &r->msg);
     miss_use_response(m, r, body);
 }
 

@@ -79,6 +79,8 @@ bool miss_may_use_stale(const struct miss *m);
 void miss_use_stale(struct miss *m, int error);
 /* RFC 9111 section 4.3.5: what a HEAD says about the GET that is stored. */
 void miss_apply_head(struct miss *m, const struct response *r);
+/* What a 206 to a part of what is stored whole says of that. */
+void miss_apply_part(struct miss *m, const struct response *r);
 /* RFC 9111 section 4.4. */
 void miss_invalidate(struct miss *m, const struct response *r);
 

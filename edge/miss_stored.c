@@ -82,6 +82,14 @@ void miss_apply_head(struct miss *m, const struct response *r)
     object_drop(&stored);
 }
 
+void miss_apply_part(struct miss *m, const struct response *r)
+{
+    struct object *stored = m->base;
+    if (!policy_part_refutes(r, &stored->head, (int64_t)stored->payload->end)) return;
+    index_remove(miss_index(m), stored);
+    if (miss_index(m)->disk) m->forgot = true;
+}
+
 /* And what there is of it in slices. */
 static void invalidate_key(struct miss *m, const struct key *key)
 {

@@ -17,6 +17,7 @@
 #include "edge/tally.h"
 #include "edge/trailers.h"
 #include "edge/upload.h"
+#include "protocols/http/etag.h"
 
 /* A request on its way; in its exchange's arena.
  *
@@ -171,12 +172,42 @@ static void deliver_object(struct serve *s, struct object *o, bool cached)
 static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason,
                         enum verdict verdict);
 
+/* What was begun for this request goes on without it. */
+static void leave_fetch(struct serve *s)
+{
+    miss_leave(&s->watch);
+    s->watch = (struct miss_watch){ 0 };
+}
+
+/* Whether If-Match or If-Unmodified-Since holds, a cache does not say (RFC 9111 section 4.3.2):
+ * where they do for what is stored, it is what the origin would answer with. */
+static bool is_for_origin(const struct serve *s, const struct object *o)
+{
+    return !s->opaque &&
+           (!o || precondition_evaluate(&s->x->request, &o->head) == PRECONDITION_FAILED);
+}
+
+static void ask_origin(struct serve *s)
+{
+    leave_fetch(s);
+    s->status.collapsed = false;
+    if (policy_only_if_cached(&s->x->request))
+        answer_with_error(s, -E_ONLY_IF_CACHED);
+    else
+        fetch_alone(s, MISS_OPAQUE, FWD_REQUEST, VERDICT_PASS);
+}
+
 /* One that still fills may turn out not to be stored, and be gone at its start already. */
 static void deliver_stored(struct serve *s, struct object *o, enum verdict verdict)
 {
     bool fills = object_state(o) != OBJECT_COMPLETE;
     if (fills ? !object_join(o) : !object_is_readable_now(o)) {
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+        return;
+    }
+    if (is_for_origin(s, o)) {
+        if (fills) object_leave(o);
+        ask_origin(s);
         return;
     }
     s->verdict = verdict;
@@ -268,13 +299,17 @@ static void start_miss(struct serve *s, const struct miss_order *order)
     wait_for(s, order->object);
 }
 
-/* What is stored and may be validated with a fetch for this request alone; NULL: nothing. */
+/* What a 304 may make fresh, and what may stand in where the origin fails. */
+static bool is_base(const struct object *o)
+{
+    return o && object_state(o) == OBJECT_COMPLETE && object_is_readable_now(o);
+}
+
+/* The same for a fetch for this request alone, whatever of it is asked for; NULL: nothing. */
 static struct object *find_base(struct serve *s)
 {
-    const struct request *req = &s->x->request;
-    if (req->method != METHOD_GET || fields_has(&req->fields, FIELD_RANGE)) return NULL;
-    struct object *o = index_peek(index_of(s), &s->key, req, &s->x->arena);
-    if (o && object_state(o) != OBJECT_COMPLETE) object_drop(&o);
+    struct object *o = index_peek(index_of(s), &s->key, &s->x->request, &s->x->arena);
+    if (!is_base(o)) object_drop(&o);
     return o;
 }
 
@@ -301,7 +336,7 @@ static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reaso
 static void fetch_for_all(struct serve *s, const struct lookup_result *found)
 {
     struct miss_order order = order_of(s, MISS_SHARED, found->pending);
-    order.base = found->object;
+    if (is_base(found->object)) order.base = found->object;
     s->joiner = false;
     s->status.fwd = found->reload      ? FWD_REQUEST
                     : found->stale     ? FWD_STALE
@@ -329,7 +364,7 @@ static void refresh(struct serve *s, struct lookup_result *found)
     get.method_text = SLICE("GET");
     order.request = &get;
     order.background = true;
-    if (object_state(found->object) == OBJECT_COMPLETE) order.base = found->object;
+    if (is_base(found->object)) order.base = found->object;
     miss_start(s->edge, &order, NULL);
 }
 
@@ -400,13 +435,6 @@ static bool disk_may_answer(struct serve *s)
     return disk && s->lookups < SHARE_LOOKUPS_MAX && disk_has_unloaded(disk, &s->key);
 }
 
-/* What was begun for a slice goes on without this request. */
-static void leave_fetch(struct serve *s)
-{
-    miss_leave(&s->watch);
-    s->watch = (struct miss_watch){ 0 };
-}
-
 static void on_ranged(struct ranged *r)
 {
     struct serve *s = r->owner;
@@ -414,6 +442,11 @@ static void on_ranged(struct ranged *r)
     case RANGED_ASKING: return;
     case RANGED_SLICES:
     case RANGED_OBJECT:
+        if (is_for_origin(s, r->piece.object)) {
+            s->ranged = NULL; /* what it answers is no slice */
+            ask_origin(s);
+            break;
+        }
         s->verdict = ranged_verdict(r, &s->status);
         deliver_object(s, r->piece.object, r->piece.object->audience == AUDIENCE_REUSE);
         break;
@@ -447,13 +480,33 @@ static bool serve_slices(struct serve *s)
     return true;
 }
 
+/* What is stored whole, and stale, is validated for any part of it, and for its head. */
 static void serve_special(struct serve *s)
 {
-    if (serve_slices(s)) return;
-    if (policy_only_if_cached(&s->x->request))
+    bool stored_only = policy_only_if_cached(&s->x->request);
+    struct object *base = stored_only ? NULL : find_base(s);
+    if (!base && serve_slices(s)) return;
+    if (stored_only)
         answer_with_error(s, -E_ONLY_IF_CACHED);
     else
         fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    object_drop(&base);
+}
+
+/* Before anything is asked for: also what is stale and holds is validated first. */
+static bool must_ask_origin(struct serve *s)
+{
+    const struct request *req = &s->x->request;
+    bool asks = fields_has(&req->fields, FIELD_IF_MATCH) ||
+                fields_has(&req->fields, FIELD_IF_UNMODIFIED_SINCE);
+    if (!asks || disk_may_answer(s)) return false;
+    struct piece_source from = source_of(s);
+    struct range_spec range;
+    struct object *o = index_peek(index_of(s), &s->key, req, &s->x->arena);
+    bool must =
+        is_for_origin(s, o) && (o || !ranged_applies(&from, &range)); /* slices tell later */
+    object_drop(&o);
+    return must;
 }
 
 static void choose(struct serve *s);
@@ -504,6 +557,8 @@ static void choose(struct serve *s)
         fetch_alone(s, MISS_OPAQUE, FWD_METHOD, VERDICT_PASS);
     else if (s->x->request_body)
         look_into_body(s);
+    else if (must_ask_origin(s))
+        ask_origin(s);
     else if (!is_special(req) || disk_may_answer(s) || stored_can_answer(s))
         look_up(s);
     else
@@ -514,6 +569,11 @@ static void choose(struct serve *s)
 
 static void deliver_waited(struct serve *s, struct object *o)
 {
+    if (is_for_origin(s, o)) {
+        let_go(s);
+        ask_origin(s);
+        return;
+    }
     s->status.fwd_status = s->watch.status;
     s->status.stored = s->watch.stored;
     if (s->watch.reason) s->status.detail = s->watch.reason;

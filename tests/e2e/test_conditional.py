@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import Reply, fresh
+from harness import Reply, fresh, outlive
 
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 EARLIER, LATER = "Sun, 31 Dec 2023 23:59:59 GMT", "Mon, 01 Jan 2024 00:00:01 GMT"
@@ -75,3 +75,51 @@ def test_preconditions_of_unsafe_methods_are_the_origins(origin, client):
     origin.on("/", Reply(412))
     assert client.request("PUT", "/", {"If-Match": '"v1"'}, b"x").status == 412
     assert origin.last()["If-Match"] == '"v1"'
+
+
+# ---- what a cache does not evaluate (RFC 9111 section 4.3.2)
+
+
+
+
+
+@pytest.mark.parametrize("range_", [{}, {"Range": "bytes=0-1"}], ids=["whole", "range"])
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("name, fails, holds", [("If-Match", '"v2"', '"v1"'),
+                                                ("If-Unmodified-Since", EARLIER, DATE)])
+def test_whether_it_may_be_changed_is_the_origins_to_say(origin, client, range_, method, name, fails, holds):
+    """Where the stored one fulfils the condition it answers; else only the origin knows what there is now."""
+    origin.on("/", fresh(b"body", headers={"ETag": '"v1"', "Last-Modified": DATE}))
+    client.get("/")
+    origin.on("/", Reply(412, {"X-From": "origin"}), fresh(b"changed", headers={"ETag": '"v2"'}))
+    assert client.get("/", {name: holds, **range_}, method=method).hit
+    refused = client.get("/", {name: fails, **range_}, method=method)
+    assert (refused.status, refused["X-From"]) == (412, "origin")
+    assert origin.last()[name] == fails and origin.last()["Range"] == range_.get("Range")
+    passed = client.get("/", {name: fails, **range_}, method=method)
+    assert passed.status == 200 and passed.body == (b"changed" if method == "GET" else b"")
+    assert origin.count("/") == 3
+
+
+def test_so_it_is_where_nothing_is_stored(origin, client):
+    origin.on("/", Reply(412), fresh(b"body"))
+    assert client.get("/", {"If-Match": '"v1"'}).status == 412
+    assert origin.last()["If-Match"] == '"v1"'
+    assert client.get("/").body == b"body"
+
+
+def test_so_it_is_where_what_is_stored_turns_out_to_have_changed(origin, client):
+    origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}), fresh(b"new", 60, {"ETag": '"v2"'}), Reply(412))
+    client.get("/")
+    outlive(1)
+    assert client.get("/", {"If-Match": '"v1"'}).status == 412
+    assert origin.last()["If-Match"] == '"v1"'
+    assert client.get("/").body == b"new"
+
+
+def test_with_only_if_cached_there_is_no_origin_to_say_it(origin, client):
+    origin.on("/", fresh(b"body", headers={"ETag": '"v1"'}))
+    client.get("/")
+    asking = {"If-Match": '"v2"', "Cache-Control": "only-if-cached"}
+    assert client.get("/", asking).status == 504
+    assert origin.count("/") == 1

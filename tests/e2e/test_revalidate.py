@@ -2,7 +2,7 @@
 
 import pytest
 
-from harness import Reply, fresh, outlive
+from harness import CLOSE, RESET, Reply, fresh, outlive
 
 DATE = "Mon, 01 Jan 2024 00:00:00 GMT"
 
@@ -193,3 +193,71 @@ def test_the_stale_one_stands_in_also_where_it_was_asked_twice(origin, client):
     outlive(1)
     assert client.get("/").body == b"old"
     assert origin.count("/") == 3
+
+
+# ---- whatever is asked for of it
+
+FORMS = {"range": ("GET", {"Range": "bytes=1-2"}), "ranges": ("GET", {"Range": "bytes=0-0, 3-3"}), "head": ("HEAD", {})}
+STALE = {"Cache-Control": "max-age=1, stale-if-error=600", "ETag": '"v1"'}
+
+
+def is_part(response, form, body=b"body"):
+    return {"range": response.status == 206 and response.body == body[1:3],
+            "ranges": response.status == 206 and b"Content-Range: bytes 3-3/4" in response.body,
+            "head": response.status == 200 and response["Content-Length"] == str(len(body))}[form]
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("slices", ["", "slice off;"], ids=["slices", "none"])
+def test_what_is_stored_whole_is_validated_for_a_part_of_it_and_for_its_head(origin, start, slices, form):
+    client = start(cache=slices).client
+    origin.on("/", Reply(headers=STALE, body=b"body"), Reply(304, {"Cache-Control": "max-age=60", "ETag": '"v1"'}))
+    client.get("/")
+    outlive(1)
+    method, headers = FORMS[form]
+    response = client.get("/", headers, method=method)
+    assert is_part(response, form)
+    assert (response.fwd, response.cache["fwd-status"]) == ("stale", 304)
+    assert origin.last()["If-None-Match"] == '"v1"' and origin.count("/") == 2
+    assert client.get("/").hit and is_part(client.get("/", headers, method=method), form)
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("etag", [True, False], ids=["etag", "none"])
+@pytest.mark.parametrize("failure", [Reply(503), [CLOSE], [RESET]], ids=["503", "close", "reset"])
+def test_the_stale_one_stands_in_for_a_part_of_it_and_for_its_head(origin, client, form, etag, failure):
+    stale = STALE if etag else {"Cache-Control": STALE["Cache-Control"]}
+    origin.on("/", Reply(headers=stale, body=b"body"), failure)
+    client.get("/")
+    outlive(1)
+    method, headers = FORMS[form]
+    assert is_part(client.get("/", headers, method=method), form)
+    assert client.get("/").body == b"body"
+
+
+def test_a_part_of_another_version_takes_the_old_one_with_it(origin, client):
+    tag = {"ETag": '"v2"', "Cache-Control": "max-age=60"}
+    origin.on("/", Reply(headers=STALE, body=b"old!"), Reply(206, {**tag, "Content-Range": "bytes 1-2/4"}, b"ew"),
+              Reply(503))
+    client.get("/")
+    outlive(1)
+    assert client.get("/", {"Range": "bytes=1-2"}).body == b"ew"
+    assert client.get("/").status == 503  # the old one does not stand in: it is known to be no more
+
+
+def test_all_of_another_version_takes_its_place(origin, client):
+    origin.on("/", Reply(headers=STALE, body=b"old!"), fresh(b"news", 60, {"ETag": '"v2"'}))
+    client.get("/")
+    outlive(1)
+    assert is_part(client.get("/", {"Range": "bytes=1-2"}), "range", b"news")
+    assert client.get("/").hit and client.get("/").body == b"news"
+
+
+def test_a_head_that_confirms_makes_it_fresh(origin, client):
+    new = {"Cache-Control": "max-age=60", "ETag": '"v1"', "X-New": "1"}
+    origin.on("/", Reply(headers=STALE, body=b"body"), Reply(headers=new, body=b"body"))
+    client.get("/")
+    outlive(1)
+    client.get("/", method="HEAD")
+    assert origin.last().method == "HEAD" and origin.last()["If-None-Match"] == '"v1"'
+    assert client.get("/").hit and client.get("/")["X-New"] == "1"

@@ -509,8 +509,17 @@ def test_if_range_where_the_range_is_beyond_the_end(origin, sliced):
 def test_preconditions_are_held_against_slices(origin, sliced):
     origin.on("/", Resource(100_000))
     assert ask(sliced, "0-9", {"If-None-Match": '"v1"'}).status == 304
-    assert ask(sliced, "0-9", {"If-Match": '"v2"'}).status == 412
+    assert ask(sliced, "0-9", {"If-Match": '"v1"'}).status == 206
     assert asked(origin) == aligned(0)
+
+
+def test_what_holds_for_no_slice_is_the_origins_to_say(origin, sliced):
+    origin.on("/", Resource(100_000))
+    ask(sliced, "0-9")
+    origin.on("/", Reply(412))
+    assert ask(sliced, "0-9", {"If-Match": '"v2"'}).status == 412
+    assert (origin.last()["If-Match"], origin.last()["Range"]) == ('"v2"', "bytes=0-9")
+    assert asked(origin) == [*aligned(0), "bytes=0-9"]
 
 
 def test_only_if_cached(origin, sliced):

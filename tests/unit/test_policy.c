@@ -675,6 +675,28 @@ static void a_head_freshens_what_has_not_changed(void **state)
     }
 }
 
+static void a_part_may_be_of_another_version(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *part, *stored;
+        bool refutes;
+    } rows[] = {
+        { "Content-Range: bytes 0-1/5|ETag: \"a\"", "ETag: \"a\"", false },
+        { "Content-Range: bytes 0-1/5|ETag: \"a\"", "ETag: W/\"a\"", false },
+        { "Content-Range: bytes 0-1/5|ETag: \"a\"", "ETag: \"b\"", true },
+        { "Content-Range: bytes 0-1/6|ETag: \"a\"", "ETag: \"a\"", true },
+        { "Content-Range: bytes 0-1/*|ETag: \"a\"", "ETag: \"a\"", false },
+        { "Content-Range: bytes 0-1/5|Last-Modified: @-1", "Last-Modified: @-2", true },
+        { "Content-Range: bytes 0-1/5", "ETag: \"a\"", false },
+        { "", "", false }, /* multipart/byteranges */
+    };
+    for (size_t i = 0; i < COUNT(rows); i++) {
+        struct response part = response(206, rows[i].part), stored = response(200, rows[i].stored);
+        if (policy_part_refutes(&part, &stored, 5) != rows[i].refutes) fail_msg("row %zu", i);
+    }
+}
+
 static void unsafe_methods_invalidate_unless_they_fail(void **state)
 {
     (void)state;
@@ -780,6 +802,7 @@ int main(void)
         cmocka_unit_test(a_304_updates_fields),
         cmocka_unit_test(a_304_selects_by_validator),
         cmocka_unit_test(a_head_freshens_what_has_not_changed),
+        cmocka_unit_test(a_part_may_be_of_another_version),
         cmocka_unit_test(unsafe_methods_invalidate_unless_they_fail),
         cmocka_unit_test(an_error_has_an_audience_if_it_says_nothing),
         cmocka_unit_test(some_responses_are_never_reused),
