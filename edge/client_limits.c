@@ -107,16 +107,34 @@ static enum client_admission refuse(struct client_limits *l, const struct http_l
     return told ? ADMISSION_REFUSED : ADMISSION_NONE;
 }
 
-enum client_admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
-                                          const uint8_t address[16])
+static bool enter_address(struct client_limits *l, const struct http_limits *limits,
+                          const uint8_t address[16])
 {
-    if (!count_in(&l->connections, limits->connections)) return refuse(l, limits);
-    if (limits->connections_per_client == 0) return ADMISSION_PLAIN;
     pthread_mutex_lock(&l->lock);
     bool fits = table_enter(&l->addresses, address, limits->connections_per_client);
     pthread_mutex_unlock(&l->lock);
-    if (fits) return ADMISSION_BY_ADDRESS;
-    atomic_fetch_sub(&l->connections, 1);
+    return fits;
+}
+
+static void leave_address(struct client_limits *l, const uint8_t address[16])
+{
+    pthread_mutex_lock(&l->lock);
+    table_leave(&l->addresses, address);
+    pthread_mutex_unlock(&l->lock);
+}
+
+/* The address first: a client with too many has none of others closed. */
+enum client_admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
+                                          const uint8_t address[16], bool (*make_room)(void *user),
+                                          void *user)
+{
+    bool by_address = limits->connections_per_client;
+    unsigned most = limits->connections + client_limits_refused_max(limits);
+    if (by_address && !enter_address(l, limits, address)) return refuse(l, limits);
+    if (count_in(&l->connections, limits->connections) ||
+        (make_room && make_room(user) && count_in(&l->connections, most)))
+        return by_address ? ADMISSION_BY_ADDRESS : ADMISSION_PLAIN;
+    if (by_address) leave_address(l, address);
     return refuse(l, limits);
 }
 
@@ -126,8 +144,5 @@ void client_limits_leave(struct client_limits *l, enum client_admission admissio
     if (admission == ADMISSION_REFUSED) atomic_fetch_sub(&l->refused, 1);
     if (admission == ADMISSION_PLAIN || admission == ADMISSION_BY_ADDRESS)
         atomic_fetch_sub(&l->connections, 1);
-    if (admission != ADMISSION_BY_ADDRESS) return;
-    pthread_mutex_lock(&l->lock);
-    table_leave(&l->addresses, address);
-    pthread_mutex_unlock(&l->lock);
+    if (admission == ADMISSION_BY_ADDRESS) leave_address(l, address);
 }

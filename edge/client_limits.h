@@ -44,9 +44,11 @@ void client_limits_free(struct client_limits *l);
 /* How many may be told that there are too many, at a time: an error page costs a connection too. */
 unsigned client_limits_refused_max(const struct http_limits *limits);
 /* One more connection, from an IPv6 or mapped IPv4 address of 16 bytes. PLAIN, BY_ADDRESS, REFUSED
- * or NONE. */
+ * or NONE. Beyond the limit make_room (NULL: nobody can) is asked to have another one closed; until
+ * that has gone there may be as many more as client_limits_refused_max. */
 enum client_admission client_limits_enter(struct client_limits *l, const struct http_limits *limits,
-                                          const uint8_t address[16]);
+                                          const uint8_t address[16], bool (*make_room)(void *user),
+                                          void *user);
 /* It is gone. */
 void client_limits_leave(struct client_limits *l, enum client_admission admission,
                          const uint8_t address[16]);

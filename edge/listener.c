@@ -9,6 +9,7 @@
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 #include "edge/certificate.h"
+#include "edge/io/conn.h"
 #include "edge/node.h"
 #include "protocols/greeting.h"
 #include "protocols/h1/server.h"
@@ -103,17 +104,36 @@ static void start_connection(struct listener *l, int fd, struct peer *peer, int 
     }
 }
 
+static bool make_room(void *edge)
+{
+    return edge_make_room(edge);
+}
+
 static enum client_admission admit(const struct listener *l, const struct peer *peer)
 {
     struct edge *e = l->owner->edge;
     if (l->admin) return ADMISSION_EXEMPT;
-    return client_limits_enter(&e->node->clients, &e->config->limits, peer->address);
+    return client_limits_enter(&e->node->clients, &e->config->limits, peer->address, make_room, e);
+}
+
+/* Descriptors are used up but for those that are kept for the administrator and the like. An idle
+ * connection makes room for the next one. */
+static void turn_away(struct listener *l, int fd)
+{
+    close(fd);
+    metric_add_by(METRIC_CONNECTIONS_REFUSED, E_SYSTEM, 1);
+    log_event(LOG_ERROR, "cannot accept on %s: %s", l->text, strerror(EMFILE));
+    edge_make_room(l->owner->edge);
 }
 
 static void take_connection(struct listener *l, int fd)
 {
     struct peer peer;
     metric_add(METRIC_CONNECTIONS_ACCEPTED, 1);
+    if (!l->admin && !conn_may_have(fd)) {
+        turn_away(l, fd);
+        return;
+    }
     if (l->closed || !read_peer(fd, &peer)) { /* the client is gone again, or we are */
         close(fd);
         return;

@@ -33,6 +33,7 @@ static void on_scope_idle(struct scope *scope)
 static void give_up(struct greeting *g)
 {
     if (g->scope.closing) return;
+    http_connection_set_idle(&g->client, false);
     timer_cancel(&g->timer);
     conn_cancel(&g->conn);
     scope_close(&g->scope);
@@ -84,6 +85,7 @@ static void on_data(struct conn *c, struct slice bytes)
 {
     struct greeting *g = container_of(c, struct greeting, conn);
     if (g->scope.closing) return;
+    http_connection_set_idle(&g->client, false);
     if (is_plain_http(g, bytes)) {
         refuse_plain_http(g);
         return;
@@ -114,7 +116,7 @@ static void end(struct http_connection *c)
     give_up(container_of(c, struct greeting, client));
 }
 
-static const struct http_connection_ops client_ops = { .drain = end, .abort = end };
+static const struct http_connection_ops client_ops = { end, end, end };
 
 void greeting_start(struct http_service *service, int fd, const struct peer *peer, struct tls *tls,
                     int refuse)
@@ -128,5 +130,6 @@ void greeting_start(struct http_service *service, int fd, const struct peer *pee
     conn_init(&g->conn, w, &g->scope, &conn_ops, fd);
     timer_init(&g->timer, on_timer);
     timer_set(&w->wheel, &g->timer, worker_now_ms(w) + service->limits->header_timeout_ms);
+    http_connection_set_idle(&g->client, !refuse);
     conn_recv_once(&g->conn);
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "edge/base/check.h"
@@ -28,6 +29,14 @@ void conn_init(struct conn *c, struct worker *w, struct scope *scope, const stru
     list_init(&c->marks);
     list_init(&c->sealed);
     c->note.run = on_note;
+}
+
+/* The kernel gives the lowest number that is free. */
+bool conn_may_have(int fd)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == RLIM_INFINITY) return true;
+    return (rlim_t)fd + CONN_DESCRIPTORS_KEPT < limit.rlim_cur;
 }
 
 /* ---- receiving ---- */

@@ -63,6 +63,12 @@ struct conn {
     struct list sealed; /* with TLS: those whose bytes are encrypted, in order */
 };
 
+/* The last descriptors that the process may have are not for connections of clients and to origins:
+ * the administrator, logs and the disk need some when those have used up theirs. */
+#define CONN_DESCRIPTORS_KEPT 32
+/* Whether a connection may keep the descriptor that it got. */
+bool conn_may_have(int fd);
+
 /* Takes the descriptor. */
 void conn_init(struct conn *c, struct worker *w, struct scope *scope, const struct conn_ops *ops,
                int fd);
@@ -109,7 +115,8 @@ size_t conn_queued_bytes(const struct conn *c);
  * urgent need not wait behind megabytes. */
 void conn_limit_unsent(struct conn *c, int bytes);
 /* Calls m->passed, from the loop, at the end of the send with which the kernel takes the last byte
- * that is queued by now; false if it has it already. Not called once the connection is broken. list_remove(&m->link) takes it back. */
+ * that is queued by now; false if it has it already. Not called once the connection is broken.
+ * list_remove(&m->link) takes it back. */
 bool conn_mark(struct conn *c, struct conn_mark *m);
 /* The kernel has not taken yet all it was given. */
 bool conn_is_sending(const struct conn *c);

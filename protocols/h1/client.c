@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "edge/base/check.h"
 #include "edge/base/error.h"
@@ -149,6 +150,11 @@ struct h1_client *h1_client_connect(struct worker *w, const struct sockaddr *to,
                                     const struct h1_client_ops *ops, void *user, void *owner)
 {
     int fd = socket(to->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
+    if (fd >= 0 && !conn_may_have(fd)) {
+        close(fd);
+        fd = -1;
+        errno = EMFILE;
+    }
     if (fd < 0) {
         tls_free(&tls);
         return NULL;

@@ -41,6 +41,7 @@ static void close_now(struct h1_server *s)
     if (s->state == STATE_CLOSING) return;
     if (s->unfinished || conn_queued_bytes(&s->conn)) conn_reset(&s->conn);
     s->state = STATE_CLOSING;
+    http_connection_set_idle(&s->client, false);
     timer_cancel(&s->timer);
     conn_cancel(&s->conn);
     scope_close(&s->scope);
@@ -210,6 +211,13 @@ static void ready(struct h1_server *s)
     }
 }
 
+/* It has nothing to say, and its client has said nothing. */
+static bool is_idle(const struct h1_server *s)
+{
+    return s->state == STATE_READY && inbox_unread(&s->in).n == 0 &&
+           conn_queued_bytes(&s->conn) == 0 && !conn_in_handshake(&s->conn);
+}
+
 void h1_server_run(struct h1_server *s)
 {
     if (s->running) return;
@@ -223,6 +231,7 @@ void h1_server_run(struct h1_server *s)
     }
     s->running = false;
     if (s->state == STATE_CLOSING) return;
+    http_connection_set_idle(&s->client, is_idle(s));
     conn_flush(&s->conn);
     if (s->state != STATE_LINGERING) h1_regulate_input(s);
     if (s->state == STATE_ANSWERING) h1_watch_client(s);
@@ -343,7 +352,12 @@ static void abort_connection(struct http_connection *c)
     h1_break_off(container_of(c, struct h1_server, client), -E_SHUTDOWN);
 }
 
-static const struct http_connection_ops client_ops = { drain, abort_connection };
+static void expire(struct http_connection *c)
+{
+    close_now(container_of(c, struct h1_server, client));
+}
+
+static const struct http_connection_ops client_ops = { drain, abort_connection, expire };
 
 void h1_server_start(struct http_service *service, int fd, const struct peer *peer, struct tls *tls,
                      int refuse)

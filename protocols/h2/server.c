@@ -37,6 +37,7 @@ static void close_now(struct h2_server *s)
 {
     if (s->scope.closing) return;
     if (conn_queued_bytes(&s->conn)) conn_reset(&s->conn);
+    http_connection_set_idle(&s->client, false);
     timer_cancel(&s->timer);
     conn_cancel(&s->conn);
     scope_close(&s->scope);
@@ -92,6 +93,7 @@ static void enter_phase(struct h2_server *s, enum h2_phase phase)
 {
     if (phase != s->phase) s->pace_out = (struct pace_out){ 0 };
     s->phase = phase;
+    http_connection_set_idle(&s->client, phase == PHASE_IDLE && !s->refuse);
     timer_cancel(&s->timer);
     if (phase == PHASE_NONE) return;
     if (phase == PHASE_SEND)
@@ -109,6 +111,13 @@ static void tell_goaway(struct h2_server *s, uint32_t code)
 
 static void update(struct h2_server *s);
 
+static void expire(struct http_connection *client)
+{
+    struct h2_server *s = container_of(client, struct h2_server, client);
+    tell_goaway(s, NGHTTP2_NO_ERROR);
+    update(s);
+}
+
 static void on_timer(struct timer *t)
 {
     struct h2_server *s = container_of(t, struct h2_server, timer);
@@ -120,10 +129,7 @@ static void on_timer(struct timer *t)
         else
             h2_break_off(s, -E_CLIENT_SLOW);
         break;
-    case PHASE_IDLE:
-        tell_goaway(s, NGHTTP2_NO_ERROR);
-        update(s);
-        break;
+    case PHASE_IDLE: expire(&s->client); break;
     case PHASE_HEAD: h2_break_off(s, -E_HEADER_TIMEOUT); break;
     case PHASE_LINGER:
         if (pace_linger_goes_on(&s->linger, h2_limits(s), h2_now_ms(s)))
@@ -299,7 +305,7 @@ static void abort_connection(struct http_connection *client)
     h2_break_off(container_of(client, struct h2_server, client), -E_SHUTDOWN);
 }
 
-static const struct http_connection_ops client_ops = { drain, abort_connection };
+static const struct http_connection_ops client_ops = { drain, abort_connection, expire };
 
 void h2_server_start(struct http_service *service, int fd, const struct peer *peer, struct tls *tls,
                      int refuse)

@@ -298,6 +298,7 @@ void quic_connection_end(struct quic_connection *c)
         c->remain_ms = (int64_t)(3 * ngtcp2_conn_get_pto(c->conn) / NGTCP2_MILLISECONDS) + 1;
     }
     c->state = QUIC_ENDING;
+    http_connection_set_idle(&c->client, false);
     handshake_over(c);
     timer_cancel(&c->timer);
     timer_cancel(&c->drain_timer);
@@ -348,6 +349,12 @@ static void on_timer(struct timer *t)
 
 /* ---- draining ---- */
 
+void quic_connection_note_idle(struct quic_connection *c)
+{
+    bool begun = c->state == QUIC_OPEN && h3_session_started(&c->h3);
+    http_connection_set_idle(&c->client, begun && h3_session_idle(&c->h3));
+}
+
 void quic_connection_end_if_drained(struct quic_connection *c)
 {
     if (c->state != QUIC_OPEN || !c->h3.shut || !h3_session_idle(&c->h3)) return;
@@ -379,7 +386,7 @@ static void abort_connection(struct http_connection *client)
     quic_connection_end(c);
 }
 
-static const struct http_connection_ops client_ops = { drain, abort_connection };
+static const struct http_connection_ops client_ops = { drain, abort_connection, abort_connection };
 
 /* ---- the beginning ---- */
 

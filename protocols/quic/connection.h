@@ -72,6 +72,8 @@ void quic_connection_receive(struct quic_connection *c, const struct udp_path *p
 /* c->error says why; says it to the client, unless the client knows, or is not to know. */
 void quic_connection_end(struct quic_connection *c);
 /* Where it drains, no request is being answered, and GOAWAY is written. */
+/* Whether it may be closed to make room; after each turn in which it did something. */
+void quic_connection_note_idle(struct quic_connection *c);
 void quic_connection_end_if_drained(struct quic_connection *c);
 /* For its remains: now. */
 void quic_remains_free(struct quic_connection *c);

@@ -199,6 +199,7 @@ void quic_connection_write(struct quic_connection *c)
     if (c->state == QUIC_OPEN) quic_connection_set_timer(c);
     if (c->state == QUIC_OPEN && bytes >= TURN_BYTES)
         timer_set(&c->quic->worker->fine, &c->timer, 0); /* the next turn goes on */
+    quic_connection_note_idle(c);
     quic_connection_end_if_drained(c);
 }
 

@@ -1,8 +1,10 @@
 """Every limit has its answer, and what it stopped never reaches the origin."""
 
+import socket
+
 import pytest
 
-from harness import Reply, Truncated, eventually, fresh, pattern
+from harness import DEADLINE_S, Reply, Truncated, eventually, fresh, outlive, pattern
 
 
 def over(connection):
@@ -148,29 +150,85 @@ def test_requests_per_connection(origin, start):
     assert connection.ended()
 
 
+def held(origin, node, count):
+    """Connections with a request each that is not answered yet, and what lets the answers go."""
+    gate = origin.gate()
+    origin.on("/held", [gate, b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n"])
+    connections = [node.client.connect() for _ in range(count)]
+    for connection in connections:
+        connection.request("POST", "/held", body=b"x")
+    origin.wait_for("/held", count)
+    return connections, gate
+
+
+def is_admitted(node):
+    try:
+        with node.client.connect() as connection:
+            connection.request("GET", "/")
+            return connection.response().status == 404
+    except (OSError, Truncated):
+        return False
+
+
 @pytest.mark.http1
 @pytest.mark.parametrize("name", ["connections", "connections_per_client"])
 def test_too_many_connections_are_503(origin, start, name):
     node = start(**limits(f"{name} 4;"))
-    held = [node.client.connect() for _ in range(4)]
-    for connection in held:
-        connection.request("GET", "/")
-        assert connection.response().status == 404
+    connections, gate = held(origin, node, 4)
     extra = node.client.connect()
     assert extra.response().status == 503 and extra.ended()
-    held.pop().close()
+    gate.set()
+    assert [c.response().status for c in connections] == [404] * 4
+    connections.pop().close()
+    eventually(lambda: is_admitted(node), "a place is free again")
 
-    def admitted():
-        connection = node.client.connect()
-        try:
-            connection.request("GET", "/")
-            return connection.response().status == 404
-        except OSError:
-            return False
-        finally:
-            connection.close()
 
-    eventually(admitted, "a place is free again")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_idle_connections_make_room(start, workers):
+    """However many come, each is answered; who waits longest without asking for anything has to go."""
+    node = start(top=f"limits {{ connections 4; }} workers {workers};")
+    connections = []
+    for _ in range(12):
+        connections.append(node.client.connect())
+        connections[-1].request("GET", "/")
+        assert connections[-1].response().status == 404
+        outlive(0)  # so that it is plain which is idle for longer
+        eventually(lambda: node.metric("verge_connections_live") <= 6, "the oldest has gone")
+    assert all(connection.ended() for connection in connections[:8])
+    connections[-1].request("GET", "/")
+    assert connections[-1].response().status == 404
+    assert node.metric("verge_connections_expired_total") == 8
+    assert node.metric("verge_connections_refused_total") == 0
+
+
+def test_who_is_served_is_not_closed_to_make_room(origin, start):
+    node = start(**limits("connections 4;"))
+    connections, gate = held(origin, node, 3)
+    for _ in range(5):
+        eventually(lambda: is_admitted(node), "the only idle one makes room")
+    gate.set()
+    assert [c.response().status for c in connections] == [404] * 3
+
+
+def test_connections_that_never_said_a_word_make_room(start, scheme):
+    node = start(**limits("connections 4;"))
+    silent = [socket.create_connection(("127.0.0.1", node.port), DEADLINE_S) for _ in range(20)]
+    eventually(lambda: is_admitted(node), "they do not keep others out")
+    for sock in silent:
+        sock.close()
+
+
+def test_a_client_with_too_many_makes_no_room_at_others_cost(origin, start):
+    """Its own limit is judged first."""
+    node = start(**limits("connections 4; connections_per_client 3;"))
+    connections = [node.client.connect() for _ in range(3)]
+    for connection in connections:
+        connection.request("GET", "/")
+        assert connection.response().status == 404
+    assert not is_admitted(node)
+    connections[0].request("GET", "/")
+    assert connections[0].response().status == 404
+    assert node.metric("verge_connections_expired_total") == 0
 
 
 def test_an_object_beyond_the_limit_passes_without_being_stored(origin, start):

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness import DEADLINE_S, fresh
+from harness import DEADLINE_S, Truncated, eventually, fresh
 from harness.util import free_port
 from harness.verge import PROGRAM
 
@@ -25,6 +25,37 @@ def test_standard_descriptors_that_are_closed(origin, start, tmp_path, closed):
     for number in (0, 1, 2):
         target = os.readlink(f"/proc/{node.process.pid}/fd/{number}")
         assert target == "/dev/null" or target.startswith(str(tmp_path)), (number, target)
+
+
+# -- descriptors
+
+def test_the_administrator_is_answered_when_descriptors_are_used_up(origin, start):
+    gate = origin.gate()
+    origin.on("/held", [gate, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"])
+    origin.on("/", fresh(b"body"))
+    node = start(launcher=["prlimit", "--nofile=128:128"], top="workers 1;")
+    held = []
+
+    def is_full():
+        connection = node.client.connect()
+        held.append(connection)
+        connection.send(b"POST /held HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n")
+        return node.metric("verge_connections_refused_total", error="system") > 0
+
+    eventually(is_full, "no descriptor is left for clients")
+    for _ in range(3):
+        assert node.admin("/healthz").status == 200
+    for connection in held:
+        connection.close()
+    gate.set()
+
+    def is_served():
+        try:
+            return node.client.get("/").status == 200
+        except (OSError, Truncated):
+            node.client.close()
+
+    eventually(is_served, "descriptors are free again")
 
 
 # -- locked memory

@@ -39,7 +39,7 @@ static const uint8_t *address_of(unsigned client)
 
 static enum client_admission enter(const struct http_limits *l, unsigned client)
 {
-    return client_limits_enter(&limits, l, address_of(client));
+    return client_limits_enter(&limits, l, address_of(client), NULL, NULL);
 }
 
 static void leave(enum client_admission admission, unsigned client)
@@ -136,10 +136,63 @@ static void test_model(void **state)
     while (n--) leave(held[n].admission, held[n].client);
 }
 
+static bool has_room;
+static unsigned asked;
+
+static bool make_room(void *user)
+{
+    assert_ptr_equal(user, &limits);
+    asked++;
+    return has_room;
+}
+
+static enum client_admission enter_asking(const struct http_limits *l, unsigned client)
+{
+    return client_limits_enter(&limits, l, address_of(client), make_room, &limits);
+}
+
+/* Until what was closed has gone there are more, but never more than may be refused at a time. */
+static void test_room_is_made_beyond_the_limit(void **state)
+{
+    (void)state;
+    const struct http_limits l = { .connections = 2, .connections_per_client = 200 };
+    unsigned most = l.connections + client_limits_refused_max(&l), n = 0;
+    has_room = true;
+    asked = 0;
+    while (enter_asking(&l, 1) == ADMISSION_BY_ADDRESS) n++;
+    assert_int_equal(n, most);
+    assert_int_equal(asked, most - l.connections + 1);
+    leave(ADMISSION_REFUSED, 1);
+    has_room = false;
+    leave(ADMISSION_BY_ADDRESS, 1);
+    assert_int_equal(enter_asking(&l, 1), ADMISSION_REFUSED);
+    leave(ADMISSION_REFUSED, 1);
+    for (n--; n; n--) leave(ADMISSION_BY_ADDRESS, 1);
+}
+
+static void test_an_address_with_too_many_makes_no_room(void **state)
+{
+    (void)state;
+    const struct http_limits l = { .connections = 1, .connections_per_client = 1 };
+    has_room = true;
+    asked = 0;
+    assert_int_equal(enter_asking(&l, 1), ADMISSION_BY_ADDRESS);
+    assert_int_equal(enter_asking(&l, 1), ADMISSION_REFUSED);
+    assert_int_equal(asked, 0);
+    assert_int_equal(enter_asking(&l, 2), ADMISSION_BY_ADDRESS);
+    assert_int_equal(asked, 1);
+    leave(ADMISSION_REFUSED, 1);
+    leave(ADMISSION_BY_ADDRESS, 1);
+    leave(ADMISSION_BY_ADDRESS, 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_all_together, init, check_empty),
+        cmocka_unit_test_setup_teardown(test_room_is_made_beyond_the_limit, init, check_empty),
+        cmocka_unit_test_setup_teardown(test_an_address_with_too_many_makes_no_room, init,
+                                        check_empty),
         cmocka_unit_test_setup_teardown(test_one_address, init, check_empty),
         cmocka_unit_test_setup_teardown(test_refusing_has_a_limit_too, init, check_empty),
         cmocka_unit_test_setup_teardown(test_a_limit_that_comes_and_goes, init, check_empty),
