@@ -11,6 +11,7 @@
 #include "edge/certificate.h"
 #include "edge/io/conn.h"
 #include "edge/node.h"
+#include "edge/room.h"
 #include "protocols/greeting.h"
 #include "protocols/h1/server.h"
 
@@ -106,7 +107,7 @@ static void start_connection(struct listener *l, int fd, struct peer *peer, int 
 
 static bool make_room(void *edge)
 {
-    return edge_make_room(edge);
+    return room_make(edge);
 }
 
 static enum client_admission admit(const struct listener *l, const struct peer *peer)
@@ -123,7 +124,7 @@ static void turn_away(struct listener *l, int fd)
     close(fd);
     metric_add_by(METRIC_CONNECTIONS_REFUSED, E_SYSTEM, 1);
     log_event(LOG_ERROR, "cannot accept on %s: %s", l->text, strerror(EMFILE));
-    edge_make_room(l->owner->edge);
+    room_make(l->owner->edge);
 }
 
 static void take_connection(struct listener *l, int fd)

@@ -101,9 +101,6 @@ void edge_configure(struct edge *e, struct config *c, struct listen_sockets *soc
                     struct sink *access_log);
 void edge_stop(struct edge *e);
 void edge_abort(struct edge *e);
-/* Has the longest idle client connection of the node closed, whichever worker's it is. False where
- * none is idle. On e's worker. */
-bool edge_make_room(struct edge *e);
 /* One of its misses is gone. */
 void edge_miss_ended(struct edge *e);
 /* One of its loads is; owner is the edge. */
