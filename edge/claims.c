@@ -86,11 +86,20 @@ struct hop {
     struct slice node, proto, host;
 };
 
-/* From the left, as they were written: the last is our peer's. */
+/* The last ones of a list, which is as long as its writers like: hop i is v[i % HOPS_MAX], and the
+ * last is our peer's. */
+enum { HOPS_MAX = 64 };
 struct hops {
-    struct hop *v;
-    size_t n;
+    struct hop v[HOPS_MAX];
+    size_t n; /* of the list */
 };
+
+static struct hop *add_hop(struct hops *hops)
+{
+    struct hop *hop = &hops->v[hops->n++ % HOPS_MAX];
+    *hop = (struct hop){ SLICE_NONE, SLICE_NONE, SLICE_NONE };
+    return hop;
+}
 
 static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
 
@@ -116,36 +125,24 @@ static bool parse_node(struct slice s, uint8_t out[16])
     return parse_address(s, out);
 }
 
-static size_t commas(struct slice s)
+/* X-Forwarded-For, with X-Forwarded-Proto if that has a member for each, or the same in all. */
+static void read_x(const struct request *req, struct arena *a, struct hops *hops)
 {
-    size_t count = 0;
-    for (size_t i = 0; i < s.n; i++) count += s.p[i] == ',';
-    return count;
-}
-
-static size_t split_list(struct slice list, struct slice *out)
-{
-    size_t count = 0;
-    while (value_next_plain(&list, &out[count])) count++;
-    return count;
-}
-
-/* X-Forwarded-For, with X-Forwarded-Proto where it has a member for each, or the same in all. */
-static struct hops hops_of_x(const struct request *req, struct arena *a)
-{
-    struct slice nodes = fields_joined(&req->fields, FIELD_X_FORWARDED_FOR, a);
-    struct slice protos = fields_joined(&req->fields, FIELD_X_FORWARDED_PROTO, a);
-    size_t room = commas(nodes) + commas(protos) + 2;
-    struct slice *node = arena_alloc(a, 2 * room * sizeof *node), *proto = node + room;
-    size_t n = split_list(nodes, node), told = split_list(protos, proto);
-    struct hops hops = { arena_alloc(a, (n + 1) * sizeof *hops.v), n ? n : told > 0 };
+    struct slice nodes = fields_joined(&req->fields, FIELD_X_FORWARDED_FOR, a), node;
+    struct slice protos = fields_joined(&req->fields, FIELD_X_FORWARDED_PROTO, a), proto;
+    struct slice last[HOPS_MAX] = { 0 };
+    size_t told = 0;
     bool same = true;
-    for (size_t i = 1; i < told; i++) same &= slice_eq_nocase(proto[i], proto[0]);
-    for (size_t i = 0; i < hops.n; i++) {
-        hops.v[i] = (struct hop){ .node = i < n ? node[i] : SLICE_NONE };
-        if (told && (told == hops.n || same)) hops.v[i].proto = proto[same ? 0 : i];
+    hops->n = 0;
+    while (value_next_plain(&nodes, &node)) add_hop(hops)->node = node;
+    for (; value_next_plain(&protos, &proto); told++) {
+        same &= told == 0 || slice_eq_nocase(proto, last[(told - 1) % HOPS_MAX]);
+        last[told % HOPS_MAX] = proto;
     }
-    return hops;
+    if (told && hops->n == 0) add_hop(hops);
+    for (size_t i = 0; told && i < HOPS_MAX && i < hops->n; i++) {
+        if (same || told == hops->n) hops->v[i].proto = last[same ? 0 : i];
+    }
 }
 
 /* Empty where the element is malformed. */
@@ -162,22 +159,28 @@ static struct hop parse_element(struct slice element)
     return hop;
 }
 
-static struct hops hops_of_forwarded(const struct request *req, struct arena *a)
+static void read_forwarded(const struct request *req, struct arena *a, struct hops *hops)
 {
     struct slice list = fields_joined(&req->fields, FIELD_FORWARDED, a), element;
-    struct hops hops = { arena_alloc(a, (commas(list) + 1) * sizeof *hops.v), 0 };
-    while (value_next(&list, &element)) hops.v[hops.n++] = parse_element(element);
-    return hops;
+    hops->n = 0;
+    while (value_next(&list, &element)) *add_hop(hops) = parse_element(element);
 }
 
 /* The hop that took the request from the client: from the right, as long as what stands there came
- * from another trusted proxy, who has written what stands before it. */
-static const struct hop *client_hop(const struct config *c, const struct hops *hops)
+ * from another trusted proxy, who has written what stands before it. NULL if there is none; *right
+ * is the one behind it, or NULL. */
+static const struct hop *client_hop(const struct config *c, const struct hops *hops,
+                                    const struct hop **right)
 {
     uint8_t address[16];
-    if (hops->n == 0) return NULL;
-    const struct hop *hop = &hops->v[hops->n - 1];
-    while (hop > hops->v && parse_node(hop->node, address) && config_is_trusted(c, address)) hop--;
+    size_t first = hops->n > HOPS_MAX ? hops->n - HOPS_MAX : 0;
+    const struct hop *hop = NULL;
+    *right = NULL;
+    for (size_t i = hops->n; i > first; i--) {
+        *right = hop;
+        hop = &hops->v[(i - 1) % HOPS_MAX];
+        if (!parse_node(hop->node, address) || !config_is_trusted(c, address)) break;
+    }
     return hop;
 }
 
@@ -185,12 +188,14 @@ static const struct hop *client_hop(const struct config *c, const struct hops *h
 
 struct slice claims_scheme(const struct config *c, const struct request *req, struct arena *a)
 {
-    if (!fields_has(&req->fields, FIELD_X_FORWARDED_PROTO) &&
-        !fields_has(&req->fields, FIELD_FORWARDED))
+    struct hops hops;
+    if (fields_has(&req->fields, FIELD_X_FORWARDED_PROTO))
+        read_x(req, a, &hops);
+    else if (fields_has(&req->fields, FIELD_FORWARDED))
+        read_forwarded(req, a, &hops);
+    else
         return SLICE_NONE;
-    bool x = fields_has(&req->fields, FIELD_X_FORWARDED_PROTO);
-    struct hops hops = x ? hops_of_x(req, a) : hops_of_forwarded(req, a);
-    const struct hop *hop = client_hop(c, &hops);
+    const struct hop *right, *hop = client_hop(c, &hops, &right);
     if (hop && slice_eq_nocase(hop->proto, SLICE("https"))) return SLICE("https");
     return hop && slice_eq_nocase(hop->proto, SLICE("http")) ? SLICE("http") : SLICE_NONE;
 }
@@ -210,8 +215,9 @@ static struct slice told_host(const struct config *c, const struct config_site *
     const struct fields *fields = &x->request.fields;
     struct slice told = fields_joined(fields, FIELD_X_FORWARDED_HOST, &x->arena);
     if (!told.p) {
-        struct hops hops = hops_of_forwarded(&x->request, &x->arena);
-        const struct hop *hop = client_hop(c, &hops);
+        struct hops hops;
+        read_forwarded(&x->request, &x->arena, &hops);
+        const struct hop *right, *hop = client_hop(c, &hops, &right);
         if (hop && is_host_of(c, site, x, hop->host)) told = hop->host;
     }
     return told.n ? key_authority_text(x->request.scheme, told, &x->arena) : told;
@@ -225,30 +231,35 @@ static bool says_the_same(struct slice name, struct slice value, struct slice sc
            slice_eq(key_authority_text(scheme, value, a), host);
 }
 
-/* Without parameters that contradict the key; empty where nothing is left, or it is malformed. */
-static struct slice prune_element(struct slice element, struct slice scheme, struct slice host,
-                                  struct arena *a)
+/* Puts an element without the parameters that contradict the key; nothing if none is left, or it is
+ * malformed. */
+static char *put_element(char *at, struct slice element, struct slice scheme, struct slice host,
+                         struct arena *a)
 {
-    struct slice parameter, name, value, kept = SLICE("");
+    struct slice parameter, name, value;
+    char *start = at;
     while (value_next_split(&element, ';', &parameter)) {
-        if (!value_parse_parameter(parameter, &name, &value)) return SLICE("");
+        if (!value_parse_parameter(parameter, &name, &value)) return start;
         if (!says_the_same(name, value, scheme, host, a)) continue;
-        struct slice parts[] = { kept, SLICE(";"), parameter };
-        kept = kept.n ? arena_concat(a, parts, 3) : parameter;
+        if (at > start) *at++ = ';';
+        at = mempcpy(at, parameter.p, parameter.n);
     }
-    return kept;
+    return at;
 }
 
+/* What is put for an element is no longer than the element, and two bytes go between any two. */
 static void prune_forwarded(struct request *req, struct slice host, struct arena *a)
 {
     struct slice list = fields_joined(&req->fields, FIELD_FORWARDED, a), element;
-    struct slice kept = SLICE("");
+    char *text = arena_alloc(a, 2 * list.n + 1), *at = text;
     while (value_next(&list, &element)) {
-        struct slice parts[] = { kept, SLICE(", "), prune_element(element, req->scheme, host, a) };
-        if (parts[2].n) kept = kept.n ? arena_concat(a, parts, 3) : parts[2];
+        char *start = at > text ? mempcpy(at, ", ", 2) : at;
+        char *end = put_element(start, element, req->scheme, host, a);
+        if (end > start) at = end;
     }
     fields_remove(&req->fields, FIELD_FORWARDED);
-    if (kept.n) fields_add(&req->fields, a, FIELD_FORWARDED, kept);
+    if (at > text)
+        fields_add(&req->fields, a, FIELD_FORWARDED, slice_of(text, (size_t)(at - text)));
 }
 
 void claims_settle_host(const struct config *c, const struct config_site *site, struct exchange *x)
@@ -280,17 +291,19 @@ struct slice peer_text(const struct peer *peer, struct arena *a)
     return address_text(peer->address, a);
 }
 
-/* Where the client's hop says no address, the one that it spoke to is the last that is known. */
+/* If the client's hop says no address, the one that it spoke to is the last that is known. */
 struct slice claims_client(const struct config *c, const struct peer *peer,
                            const struct request *req, struct arena *a)
 {
     uint8_t address[16];
+    struct hops hops;
     if (!config_is_trusted(c, peer->address)) return peer_text(peer, a);
-    bool x = fields_has(&req->fields, FIELD_X_FORWARDED_FOR);
-    struct hops hops = x ? hops_of_x(req, a) : hops_of_forwarded(req, a);
-    const struct hop *hop = client_hop(c, &hops);
-    if (!hop) return peer_text(peer, a);
-    if (parse_node(hop->node, address)) return address_text(address, a);
-    bool known = hop + 1 < hops.v + hops.n && parse_node(hop[1].node, address);
+    if (fields_has(&req->fields, FIELD_X_FORWARDED_FOR))
+        read_x(req, a, &hops);
+    else
+        read_forwarded(req, a, &hops);
+    const struct hop *right, *hop = client_hop(c, &hops, &right);
+    bool known =
+        hop && (parse_node(hop->node, address) || (right && parse_node(right->node, address)));
     return known ? address_text(address, a) : peer_text(peer, a);
 }

@@ -468,6 +468,28 @@ static void test_what_only_proxies_may_say(void **state)
     }
 }
 
+/* A list is as long as its writers like: it costs no more memory than its bytes, and what counts is
+ * its end. */
+static void test_long_lists(void **state)
+{
+    (void)state;
+    enum { HOPS = 5000 };
+    char *text = test_malloc(HOPS * 16);
+    static const struct {
+        const char *name, *hop, *scheme;
+    } lists[] = { { "Forwarded: ", "proto=http,", "https" },
+                  { "X-Forwarded-Proto: ", "http,", "http" } };
+    for (size_t i = 0; i < COUNT(lists); i++) {
+        char *at = stpcpy(text, lists[i].name);
+        for (int n = 0; n < HOPS; n++) at = stpcpy(at, lists[i].hop);
+        stpcpy(at, i ? "https\n" : "proto=https;host=evil.test\n");
+        assert_int_equal(admit(&(struct asked){ .from = PROXY, .fields = text }), 0);
+        assert_string_equal(arena_copy(&arena, scheme).p, lists[i].scheme);
+        assert_true(fields.v[0].value.n <= strlen(text));
+    }
+    test_free(text);
+}
+
 static int start(void **state)
 {
     (void)state;
@@ -496,6 +518,7 @@ int main(void)
         cmocka_unit_test(test_what_came_early),
         cmocka_unit_test(test_who_says_whose_certificate),
         cmocka_unit_test(test_what_only_proxies_may_say),
+        cmocka_unit_test(test_long_lists),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
