@@ -79,14 +79,19 @@ static bool is_asked_slice(const struct miss *m, const struct response *r)
 
 /* What was asked for with a Range says nothing of the whole unless it is the whole; of parts only
  * slices are stored. */
-static bool may_be_stored(const struct miss *m, const struct response *r)
+static bool says_what_is_keyed(const struct miss *m, const struct response *r)
 {
     bool ranged =
         m->key.slice || (m->kind == MISS_PRIVATE && fields_has(&m->client.fields, FIELD_RANGE));
-    if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
-    if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
     if (r->status == 206) return is_asked_slice(m, r);
     return !ranged || r->status == 200;
+}
+
+static bool may_be_stored(const struct miss *m, const struct response *r)
+{
+    if (m->kind == MISS_OPAQUE || m->client.method != METHOD_GET) return false;
+    if (r->length > 0 && (uint64_t)r->length > m->config->cache.object_max_bytes) return false;
+    return says_what_is_keyed(m, r);
 }
 
 static bool is_too_large_for_memory(const struct miss *m)
@@ -133,15 +138,18 @@ static void publish(struct miss *m)
     }
 }
 
-/* Why it is not stored, for who reads Cache-Status. */
+/* Why it is not stored, for who reads Cache-Status. What a Range was answered with is not stored
+ * for its status, whatever its size. */
 static void tell_reason(struct miss *m)
 {
     const struct judged *j = &m->judged;
     if (!m->watch) return;
+    bool status = j->reason == STORE_OK && !says_what_is_keyed(m, &j->response);
+    enum store_reason reason = status ? STORE_STATUS : j->reason;
     m->watch->stored = j->stored;
     m->watch->reason = j->stored || m->kind == MISS_OPAQUE || m->client.method != METHOD_GET ? NULL
-                       : j->reason != STORE_OK ? store_reason_name(j->reason)
-                                               : "too_large";
+                       : reason != STORE_OK ? store_reason_name(reason)
+                                            : "too_large";
 }
 
 /* Too large for memory, and asked for the first time. */

@@ -143,3 +143,20 @@ def test_an_answer_to_a_range_says_nothing_of_the_whole(origin, client, status):
     origin.on("/", Reply(status, {"Cache-Control": "max-age=60"}), fresh(b"body"))
     assert not client.get("/", {"Range": "bytes=zz"}).stored
     assert client.get("/").body == b"body"
+
+
+def test_several_ranges_of_a_200_that_says_content_range(origin, client):
+    """It means nothing there (RFC 9110 section 14.4); in the 206 it would be wrong."""
+    origin.on("/", fresh(b"0123456789", headers={"Content-Range": "bytes 0-9/10"}))
+    client.get("/")
+    response = client.get("/", {"Range": "bytes=0-1, 5-6"})
+    assert response.status == 206 and response["Content-Range"] is None
+    assert response.body.count(b"Content-Range: bytes ") == 2
+    assert client.get("/", {"Range": "bytes=5-6"})["Content-Range"] == "bytes 5-6/10"
+
+
+@pytest.mark.parametrize("etag", ['"v1"', 'W/"v1"'])
+def test_a_part_that_is_forwarded_is_not_stored_for_its_status(origin, start, etag):
+    client = start(cache="slice off;").client
+    origin.on("/", Reply(206, {"Cache-Control": "max-age=60", "ETag": etag, "Content-Range": "bytes 0-1/10"}, b"01"))
+    assert client.get("/", {"Range": "bytes=0-1"}).cache["detail"] == "status"
