@@ -35,6 +35,13 @@ static void set(struct response *r, struct arena *a, enum field_id id, struct sl
     fields_set(&r->fields, a, id, value);
 }
 
+static void drop(struct response *r, struct arena *a, enum field_id id)
+{
+    if (!fields_has(r->stored ? r->stored : &r->fields, id)) return;
+    unfold(r, a);
+    fields_remove(&r->fields, id);
+}
+
 /* Without printf: every hit has an age. */
 static struct slice decimal(int64_t n, struct arena *a)
 {
@@ -152,6 +159,7 @@ static struct body *several_ranges(struct exchange *x, struct object *o, struct 
     uint64_t random = key_hash(slice_of((const char *)&x->began_us, sizeof x->began_us));
     multipart_open(&m, o, ranges, r->length, &x->scope, &x->arena, random);
     set(r, &x->arena, FIELD_CONTENT_TYPE, m.content_type);
+    drop(r, &x->arena, FIELD_CONTENT_RANGE); /* of a 200, where it says nothing: here it would */
     r->status = 206;
     r->length = m.length;
     return m.body;
@@ -219,6 +227,8 @@ void deliver(struct exchange *x, struct delivery *d)
     case PRECONDITION_FAILED: CHECK(!"412 is the origin's to say"); break;
     case PRECONDITION_PASS: body = whole_or_ranges(x, d, &r); break;
     }
+    bool may_have_trailers = x->te_trailers && r.length == LENGTH_UNKNOWN;
+    if (!may_have_trailers) drop(&r, &x->arena, FIELD_TRAILER);
     if (body && d->judges_trailers)
         body = trailers_judged(body, judge_trailers, d->route, &x->arena);
     for (uint32_t i = 0; d->unstored && i < d->unstored->n; i++) {

@@ -108,3 +108,15 @@ def test_a_malformed_chunk_is_never_passed_as_whole(origin, client, sent):
     except Truncated:
         pass
     assert client.get("/").body == b"good"
+
+
+def test_trailers_are_announced_to_who_may_get_some(origin, client):
+    """A hit without any, and one for a client that takes none, does not announce them."""
+    origin.on("/without", fresh(b"abc", chunked=True, headers={"Trailer": "X-Sum"}))
+    origin.on("/with", fresh(b"abc", chunked=True, headers={"Trailer": "X-Sum"}, trailers={"X-Sum": "7"}))
+    for target in ("/without", "/with"):
+        assert client.get(target)["Trailer"] is None
+    assert client.get("/without", {"TE": "trailers"})["Trailer"] is None
+    response = client.get("/with", {"TE": "trailers"})
+    assert response.hit and (response["Trailer"], response.trailers.get("X-Sum")) == ("X-Sum", "7")
+    assert client.get("/with")["Trailer"] is None
