@@ -26,7 +26,8 @@ struct config_origin_build {
     struct config_origin origin; /* first, so that its values are set as they are */
     bool tls, verify;
     const struct conf_word *roots;       /* NULL: the system's */
-    const struct conf_word *certificate; /* its key behind it; NULL: none */
+    const struct conf_word *certificate; /* NULL: none */
+    const struct conf_word *key;         /* the same where one file has both */
 };
 
 /* A site with what is needed only until its routes are done. */

@@ -26,12 +26,12 @@ void config_apply_tls_ca(struct config_builder *b, const struct config_directive
 void config_apply_tls_certificate(struct config_builder *b, const struct config_directive *d,
                                   const struct conf_item *item, void *target)
 {
-    (void)d;
+    (void)b, (void)d;
     const struct conf_word *w = &item->args[0];
-    if (item->arg_count == 2)
-        ((struct config_origin_build *)target)->certificate = w;
-    else if (!slice_eq(w->text, SLICE("none")))
-        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
+    struct config_origin_build *build = target;
+    if (item->arg_count == 1 && slice_eq(w->text, SLICE("none"))) return;
+    build->certificate = w;
+    build->key = &item->args[item->arg_count - 1];
 }
 
 /* host stands before it in the table. */
@@ -82,7 +82,9 @@ static void finish_tls(struct config_builder *b, struct config_origin_build *bui
     if (build->verify && !roots && trust_system(b, c))
         conf_fail(&b->report, item->name.at, "name them with \"tls_ca FILE;\"",
                   "the system's root certificates are not where they are looked for");
-    why = own ? tls_connector_show(c, own->text.p, own[1].text.p) : NULL;
+    const char *doubt = NULL;
+    why = own ? tls_connector_show(c, own->text.p, build->key->text.p, &doubt) : NULL;
+    if (doubt) conf_fail(&b->warnings, own->at, NULL, "\"%.*s\" %s", CONF_SHOWN(own->text), doubt);
     if (why) conf_fail(&b->report, own->at, NULL, "\"%.*s\" %s", CONF_SHOWN(own->text), why);
 }
 

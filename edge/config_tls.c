@@ -25,15 +25,15 @@ void config_apply_certificate(struct config_builder *b, const struct config_dire
     const struct conf_word *w = &item->args[0];
     struct tls_context *c = context_of(b, site);
     const char *why;
+    const char *doubt = NULL;
     build->has_certificate = true;
-    if (item->arg_count == 2) {
-        why = tls_context_add(c, w->text.p, item->args[1].text.p);
-    } else if (slice_eq(w->text, SLICE("self_signed"))) {
+    if (item->arg_count == 1 && slice_eq(w->text, SLICE("self_signed")))
         why = tls_context_add_self_signed(c, site->hosts, site->host_count);
-    } else {
-        conf_fail(&b->report, w->at, "add the key's file", "a certificate needs a key");
-        return;
-    }
+    else
+        why = tls_context_add(c, w->text.p, item->args[item->arg_count - 1].text.p, site->hosts,
+                              site->host_count, &doubt);
+    if (doubt && !why)
+        conf_fail(&b->warnings, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), doubt);
     if (why) conf_fail(&b->report, w->at, NULL, "\"%.*s\" %s", CONF_SHOWN(w->text), why);
 }
 

@@ -23,13 +23,15 @@ struct ssl_session_st;
 /* ---- contexts, any thread ---- */
 
 /* Without a certificate: one must be added before it is used. While it is made it belongs to one
- * thread. Texts are NULL, or what is wrong with the file, to be read after its name; they are
- * constants. */
+ * thread. Texts are NULL, or what is wrong with the file, to be read after its name; valid until
+ * the next of the calling thread. */
 struct tls_context *tls_context_new(void);
-/* From PEM files, the certificate's chain behind it. One with an ECDSA key and one with an RSA key
- * may stand side by side: a client is shown one it can verify. */
+/* From PEM files, which may be one, the certificate's chain behind it, for those hosts. *doubt:
+ * NULL, or what about it will hardly be meant (its time, its names). One with an ECDSA key and one
+ * with an RSA key may stand side by side: a client is shown one it can verify. */
 const char *tls_context_add(struct tls_context *c, const char *certificate_path,
-                            const char *key_path);
+                            const char *key_path, const struct slice *hosts, size_t host_count,
+                            const char **doubt);
 /* A new key, and a certificate by itself for those hosts, for development. Valid for 30 days. */
 const char *tls_context_add_self_signed(struct tls_context *c, const struct slice *hosts,
                                         size_t host_count);
@@ -66,7 +68,7 @@ const char *tls_connector_trust_system(struct tls_connector *c);
 void tls_connector_trust_same(struct tls_connector *c, const struct tls_connector *other);
 /* Shows servers that ask for one this certificate; at most once. */
 const char *tls_connector_show(struct tls_connector *c, const char *certificate_path,
-                               const char *key_path);
+                               const char *key_path, const char **doubt);
 /* Would a connection of one do for the other? Both may be NULL. */
 bool tls_connector_eq(const struct tls_connector *a, const struct tls_connector *b);
 /* Sessions may go on. */

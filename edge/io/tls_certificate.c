@@ -1,13 +1,13 @@
 #include "edge/io/tls_certificate.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 
 #include "edge/base/check.h"
 #include "edge/base/mem.h"
+#include "edge/io/tls_pem.h"
 
 #define SELF_SIGNED_DAYS 30
 
@@ -21,30 +21,129 @@ static void append(CRYPTO_BUFFER ***chain, size_t *count, const uint8_t *der, si
     ++*count;
 }
 
-bool tls_certificates_read(const char *path, CRYPTO_BUFFER ***chain, size_t *count)
+static X509 *parse(const struct tls_pem_block *b)
 {
-    size_t before = *count;
-    BIO *in = BIO_new_file(path, "re");
-    char *name, *header;
-    uint8_t *der;
-    long n;
-    while (in && PEM_read_bio(in, &name, &header, &der, &n)) {
-        if (strcmp(name, PEM_STRING_X509) == 0) append(chain, count, der, (size_t)n);
-        OPENSSL_free(name);
-        OPENSSL_free(header);
-        OPENSSL_free(der);
-    }
-    BIO_free(in);
-    ERR_clear_error(); /* the end of the file is one */
-    return *count > before;
+    CRYPTO_BUFFER *encoded = CRYPTO_BUFFER_new(b->der, b->der_bytes, NULL);
+    X509 *x = encoded ? X509_parse_from_buffer(encoded) : NULL;
+    CRYPTO_BUFFER_free(encoded);
+    ERR_clear_error();
+    return x;
 }
 
-static EVP_PKEY *read_key(const char *path)
+static size_t count_kind(const struct tls_pem *pem, enum tls_pem_kind kind)
 {
-    BIO *in = BIO_new_file(path, "re");
-    EVP_PKEY *key = in ? PEM_read_bio_PrivateKey(in, NULL, NULL, NULL) : NULL;
-    BIO_free(in);
-    return key;
+    size_t n = 0;
+    for (size_t i = 0; i < pem->count; i++) n += pem->blocks[i].kind == kind;
+    return n;
+}
+
+static const char *take_certificates(const struct tls_pem *pem, CRYPTO_BUFFER ***chain,
+                                     size_t *count)
+{
+    for (size_t i = 0; i < pem->count; i++) {
+        const struct tls_pem_block *b = &pem->blocks[i];
+        if (b->kind != TLS_PEM_CERTIFICATE) continue;
+        X509 *x = parse(b);
+        if (!x) return tls_pem_say("has a block in line %u that is no certificate", b->line);
+        X509_free(x);
+        append(chain, count, b->der, b->der_bytes);
+    }
+    if (*count) return NULL;
+    return count_kind(pem, TLS_PEM_KEY) + count_kind(pem, TLS_PEM_ENCRYPTED_KEY)
+               ? "has a private key and no certificate"
+               : "has no PEM certificate";
+}
+
+const char *tls_certificates_read(const char *path, CRYPTO_BUFFER ***chain, size_t *count)
+{
+    struct tls_pem pem;
+    const char *why = tls_pem_read(&pem, path);
+    if (!why) why = take_certificates(&pem, chain, count);
+    tls_pem_free(&pem);
+    return why;
+}
+
+/* ---- a key ---- */
+
+static const char *take_key(const struct tls_pem *pem, EVP_PKEY **key)
+{
+    for (size_t i = 0; i < pem->count; i++) {
+        const struct tls_pem_block *b = &pem->blocks[i];
+        const uint8_t *der = b->der;
+        if (b->kind == TLS_PEM_ENCRYPTED_KEY)
+            return tls_pem_say("has an encrypted key in line %u, and nobody is asked for its "
+                               "passphrase: decrypt it with \"openssl pkey\"",
+                               b->line);
+        if (b->kind != TLS_PEM_KEY) continue;
+        if (*key) return tls_pem_say("has a second private key in line %u", b->line);
+        *key = d2i_AutoPrivateKey(NULL, &der, (long)b->der_bytes);
+        if (!*key || der != b->der + b->der_bytes)
+            return tls_pem_say("has a block in line %u that is no private key", b->line);
+    }
+    if (*key) return NULL;
+    return count_kind(pem, TLS_PEM_CERTIFICATE) ? "has a certificate and no private key"
+                                                : "has no PEM private key";
+}
+
+/* The text says whose it is. */
+static const char *read_key(const char *path, bool of_its_own, EVP_PKEY **key)
+{
+    struct tls_pem pem;
+    char text[400];
+    const char *why = tls_pem_read(&pem, path);
+    if (!why) why = take_key(&pem, key);
+    tls_pem_free(&pem);
+    if (!why || !of_its_own) return why;
+    snprintf(text, sizeof text, "%s", why);
+    return tls_pem_say("has a key file, \"%s\", that %s", path, text);
+}
+
+/* ---- do they belong together? ---- */
+
+static X509 *certificate_at(const struct tls_certificate *c, size_t i)
+{
+    X509 *x = X509_parse_from_buffer(c->chain[i]);
+    CHECK(x); /* it was when it was read */
+    return x;
+}
+
+static bool belongs(const struct tls_certificate *c, size_t i)
+{
+    X509 *x = certificate_at(c, i);
+    EVP_PKEY *key = X509_get_pubkey(x);
+    bool same = key && EVP_PKEY_cmp(key, c->key) == 1;
+    EVP_PKEY_free(key);
+    X509_free(x);
+    ERR_clear_error();
+    return same;
+}
+
+static const char *check_leaf(const struct tls_certificate *c)
+{
+    if (belongs(c, 0)) return NULL;
+    for (size_t i = 1; i < c->chain_count; i++) {
+        if (belongs(c, i))
+            return tls_pem_say("is in the wrong order: the key's certificate is number %zu in it, "
+                               "and has to be the first",
+                               i + 1);
+    }
+    return "does not belong to the key";
+}
+
+/* Each is vouched for by the one behind it (RFC 5246 section 7.4.2). */
+static const char *check_order(const struct tls_certificate *c)
+{
+    for (size_t i = 1; i < c->chain_count; i++) {
+        X509 *x = certificate_at(c, i - 1), *issuer = certificate_at(c, i);
+        bool follows = X509_NAME_cmp(X509_get_issuer_name(x), X509_get_subject_name(issuer)) == 0;
+        X509_free(x);
+        X509_free(issuer);
+        if (!follows)
+            return tls_pem_say("is in the wrong order: certificate number %zu in it is not by "
+                               "number %zu, which stands behind it",
+                               i, i + 1);
+    }
+    return NULL;
 }
 
 /* Whether a session will take them. */
@@ -73,12 +172,14 @@ static bool note_kind(struct tls_certificate *c)
 static const char *load(struct tls_certificate *c, const char *certificate_path,
                         const char *key_path)
 {
-    if (!tls_certificates_read(certificate_path, &c->chain, &c->chain_count))
-        return "is no readable file with a PEM certificate";
-    c->key = read_key(key_path);
-    if (!c->key) return "has a key file that is not readable, or has no PEM key";
+    const char *why = tls_certificates_read(certificate_path, &c->chain, &c->chain_count);
+    if (!why) why = read_key(key_path, strcmp(certificate_path, key_path) != 0, &c->key);
+    if (why) return why;
     if (!note_kind(c)) return "has a key that is neither RSA nor ECDSA on P-256, P-384 or P-521";
-    return fits(c) ? NULL : "does not belong to the key, or is not for signing";
+    why = check_leaf(c);
+    if (!why) why = check_order(c);
+    if (why) return why;
+    return fits(c) ? NULL : "is not for signing";
 }
 
 const char *tls_certificate_load(struct tls_certificate *c, const char *certificate_path,
@@ -97,6 +198,44 @@ void tls_certificate_free(struct tls_certificate *c)
     free(c->chain);
     EVP_PKEY_free(c->key);
     *c = (struct tls_certificate){ 0 };
+}
+
+/* ---- doubts ---- */
+
+static const char *doubt_time(const X509 *x)
+{
+    if (X509_cmp_current_time(X509_get0_notAfter(x)) < 0) return "has expired";
+    if (X509_cmp_current_time(X509_get0_notBefore(x)) > 0) return "is not valid yet";
+    return NULL;
+}
+
+/* A certificate for *.a.example is for any name just below that. */
+static bool is_for(X509 *x, struct slice host)
+{
+    char name[256];
+    bool star = slice_starts(host, SLICE("*."));
+    struct slice rest = star ? slice_skip(host, 1) : host;
+    int n = snprintf(name, sizeof name, "%s%.*s", star ? "any" : "", SLICE_ARGS(rest));
+    return n > 0 && (size_t)n < sizeof name && X509_check_host(x, name, (size_t)n, 0, NULL) == 1;
+}
+
+static const char *doubt_names(X509 *x, const struct slice *hosts, size_t host_count)
+{
+    for (size_t i = 0; i < host_count; i++) {
+        if (slice_eq(hosts[i], SLICE("*")) || is_for(x, hosts[i])) continue;
+        return tls_pem_say("is not for %.*s, which this site answers for", SLICE_ARGS(hosts[i]));
+    }
+    return NULL;
+}
+
+const char *tls_certificate_doubt(const struct tls_certificate *c, const struct slice *hosts,
+                                  size_t host_count)
+{
+    X509 *x = certificate_at(c, 0);
+    const char *why = doubt_time(x);
+    if (!why) why = doubt_names(x, hosts, host_count);
+    X509_free(x);
+    return why;
 }
 
 /* ---- self-signed ---- */

@@ -15,17 +15,21 @@ struct tls_certificate {
     uint16_t signature; /* TLS's number for what an ECDSA key signs with; 0: an RSA key */
 };
 
-/* From PEM files. NULL, or what is wrong with them, to be read after the certificate's name;
- * nothing is left then. */
+/* From PEM files, which may be one. NULL, or what is wrong with them, to be read after the
+ * certificate's name, valid until the next such text; nothing is left then. */
 const char *tls_certificate_load(struct tls_certificate *c, const char *certificate_path,
                                  const char *key_path);
 /* A new key, and a certificate by itself for those hosts. Valid for 30 days. */
 void tls_certificate_self_signed(struct tls_certificate *c, const struct slice *hosts,
                                  size_t host_count);
+/* What about it will hardly be meant, likewise: its time, and which of a site's hosts it is not
+ * for. NULL: nothing. */
+const char *tls_certificate_doubt(const struct tls_certificate *c, const struct slice *hosts,
+                                  size_t host_count);
 void tls_certificate_free(struct tls_certificate *c);
 
-/* The certificates of a PEM file as they are encoded, appended to chain and counted. False where
- * the file cannot be read, or has none. */
-bool tls_certificates_read(const char *path, CRYPTO_BUFFER ***chain, size_t *count);
+/* The certificates of a PEM file as they are encoded, appended to chain and counted, also where
+ * there is something wrong with it: NULL, or that, as above. Keys in it are left alone. */
+const char *tls_certificates_read(const char *path, CRYPTO_BUFFER ***chain, size_t *count);
 
 #endif

@@ -57,16 +57,22 @@ static bool add_roots(struct tls_connector *c, CRYPTO_BUFFER **roots, size_t cou
     return sound;
 }
 
-const char *tls_connector_trust(struct tls_connector *c, const char *roots_path)
+static const char *trust(struct tls_connector *c, const char *roots_path, size_t *count)
 {
     CRYPTO_BUFFER **roots = NULL;
-    size_t count = 0;
-    bool sound = tls_certificates_read(roots_path, &roots, &count) && add_roots(c, roots, count);
-    for (size_t i = 0; i < count; i++) CRYPTO_BUFFER_free(roots[i]);
+    const char *why = tls_certificates_read(roots_path, &roots, count);
+    if (!add_roots(c, roots, *count) && !why) why = "has a certificate that cannot be a root";
+    for (size_t i = 0; i < *count; i++) CRYPTO_BUFFER_free(roots[i]);
     free(roots);
     ERR_clear_error();
     verify(c);
-    return sound ? NULL : "is no readable file with PEM certificates";
+    return why;
+}
+
+const char *tls_connector_trust(struct tls_connector *c, const char *roots_path)
+{
+    size_t count = 0;
+    return trust(c, roots_path, &count);
 }
 
 /* Where distributions put them. */
@@ -91,7 +97,9 @@ const char *tls_connector_trust_system(struct tls_connector *c)
 {
     const char *path = find_system_roots();
     verify(c);
-    return path ? tls_connector_trust(c, path) : "are not where this system might have them";
+    size_t count = 0;
+    const char *why = path ? trust(c, path, &count) : "are not where this system might have them";
+    return count ? NULL : why; /* nobody here can mend that file */
 }
 
 void tls_connector_trust_same(struct tls_connector *c, const struct tls_connector *other)
@@ -106,11 +114,12 @@ void tls_connector_trust_same(struct tls_connector *c, const struct tls_connecto
 /* ---- the client's own certificate ---- */
 
 const char *tls_connector_show(struct tls_connector *c, const char *certificate_path,
-                               const char *key_path)
+                               const char *key_path, const char **doubt)
 {
     struct tls_certificate *own = &c->certificate;
     const char *why = tls_certificate_load(own, certificate_path, key_path);
     if (why) return why;
+    *doubt = tls_certificate_doubt(own, NULL, 0);
     CHECK(SSL_CTX_set_chain_and_key(c->settings, own->chain, own->chain_count, own->key, NULL));
     return NULL;
 }

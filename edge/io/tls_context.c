@@ -50,11 +50,14 @@ static const char *add(struct tls_context *c, struct tls_certificate *new)
 }
 
 const char *tls_context_add(struct tls_context *c, const char *certificate_path,
-                            const char *key_path)
+                            const char *key_path, const struct slice *hosts, size_t host_count,
+                            const char **doubt)
 {
     struct tls_certificate new;
     const char *why = tls_certificate_load(&new, certificate_path, key_path);
-    return why ? why : add(c, &new);
+    if (why) return why;
+    *doubt = tls_certificate_doubt(&new, hosts, host_count);
+    return add(c, &new);
 }
 
 const char *tls_context_add_self_signed(struct tls_context *c, const struct slice *hosts,
@@ -104,20 +107,20 @@ const char *tls_context_ask_clients(struct tls_context *c, const char *roots_pat
 {
     CRYPTO_BUFFER **roots = NULL;
     size_t count = 0;
-    bool sound = tls_certificates_read(roots_path, &roots, &count);
+    const char *why = tls_certificates_read(roots_path, &roots, &count);
     c->client_required = required;
     c->client_roots = X509_STORE_new();
     c->client_names = sk_CRYPTO_BUFFER_new_null();
     CHECK(c->client_roots && c->client_names);
     add_to_site(c, required ? "required" : "optional", 8);
     for (size_t i = 0; i < count; i++) {
-        sound = sound && trust(c, roots[i]);
+        CHECK(trust(c, roots[i]));
         add_to_site(c, CRYPTO_BUFFER_data(roots[i]), CRYPTO_BUFFER_len(roots[i]));
         CRYPTO_BUFFER_free(roots[i]);
     }
     free(roots);
     ERR_clear_error();
-    return sound ? NULL : "is no readable file with PEM certificates";
+    return why;
 }
 
 void tls_context_show_clients(struct tls_context *c)
