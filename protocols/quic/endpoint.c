@@ -44,6 +44,14 @@ static bool is_long(struct slice packet)
     return packet.p[0] & 0x80;
 }
 
+/* A version that ngtcp2 knows and we do not speak; as with those that it does not know, only what
+ * is as long as a first packet is answered (RFC 9000 section 5.2.2). */
+static bool is_of_another_version(const ngtcp2_version_cid *v, struct slice packet)
+{
+    return is_long(packet) && v->version && v->version != NGTCP2_PROTO_VER_V1 &&
+           packet.n >= NGTCP2_MAX_UDP_PAYLOAD_SIZE;
+}
+
 static void receive_first(struct quic_endpoint *e, const struct udp_path *path, uint8_t ecn,
                           struct slice packet, struct slice id)
 {
@@ -118,6 +126,7 @@ static void receive(struct quic_worker *q, struct quic_endpoint *e, const struct
 {
     ngtcp2_version_cid v;
     int rc = ngtcp2_pkt_decode_version_cid(&v, (const uint8_t *)packet.p, packet.n, QUIC_ID_BYTES);
+    if (rc == 0 && is_of_another_version(&v, packet)) rc = NGTCP2_ERR_VERSION_NEGOTIATION;
     if (rc == NGTCP2_ERR_VERSION_NEGOTIATION && e) {
         quic_answer_version(e, &v, path);
         return;
