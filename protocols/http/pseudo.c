@@ -109,12 +109,13 @@ static void take_field(struct pseudo *p, struct slice name, struct slice value)
         fields_add(&p->request.fields, p->arena, id, value);
 }
 
-/* As RFC 9113 section 10.5.1 counts, without the 32 bytes for each field: what HTTP/1.1 counts. */
+/* As RFC 9113 section 10.5.1 counts, without the 32 bytes for each field: what HTTP/1.1 counts. The
+ * pieces of a Cookie are one field (section 8.2.3). */
 static bool within_limits(struct pseudo *p, struct slice name, struct slice value)
 {
     bool pseudo = name.n && name.p[0] == ':';
     p->bytes += name.n + value.n + sizeof ": \r\n" - 1;
-    if (!pseudo) p->lines++;
+    if (!pseudo && !(p->crumbs.n && slice_eq(name, SLICE("cookie")))) p->lines++;
     if (pseudo && value.n > p->limits->line_bytes) fail(p, -E_URI_TOO_LONG);
     if (p->bytes > p->limits->head_bytes || p->lines > p->limits->field_count)
         fail(p, -E_HEADER_TOO_LARGE);

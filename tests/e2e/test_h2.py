@@ -62,6 +62,13 @@ def test_fields_that_may_be_are_taken(origin, raw):
     assert raw.outcome(1) == ("response", 200)
 
 
+def test_the_pieces_of_a_cookie_are_one_field(origin, raw):
+    origin.on("/", Reply(body=b"x"))
+    raw.send(raw.headers(1, GET + [("cookie", f"c{n}=v") for n in range(300)]))
+    assert raw.outcome(1) == ("response", 200)
+    assert origin.last()["Cookie"] == "; ".join(f"c{n}=v" for n in range(300))
+
+
 # ---- frames that are not right
 
 def settings(*pairs):

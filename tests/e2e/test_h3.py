@@ -102,6 +102,12 @@ def test_a_stream_that_ends_before_a_head_ends_alone(origin, verge, connection, 
     assert origin.count() == 1 + (len(pieces) > 1)
 
 
+def test_the_pieces_of_a_cookie_are_one_field(origin, connection):
+    origin.on("/", Reply(body=b"x"))
+    assert outcome(connection.open_raw(headers(GET + [("cookie", f"c{n}=v") for n in range(300)]))) == ("response", 200)
+    assert origin.last()["Cookie"] == "; ".join(f"c{n}=v" for n in range(300))
+
+
 # ---- frames and streams that are not right
 
 def on_request_stream(data):
@@ -197,10 +203,12 @@ def insert(name, value):
 
 # ---- QUIC
 
-def test_the_versions_that_are_spoken_are_told(verge):
-    connection = verge.client.connect(version=0x1a2a3a4a, at_once=True)
-    how, version = closed(connection)
-    assert how == "version" and verge.metric("verge_quic_version_negotiations_total") > 0
+@pytest.mark.parametrize("asked", [0x1a2a3a4a, 0x6b3343cf], ids=["unknown", "version 2"])
+def test_the_versions_that_are_spoken_are_told(verge, asked):
+    connection = verge.client.connect(version=asked, at_once=True)
+    assert closed(connection) == ("version", 1)
+    assert get(verge.client.connect()) == ("response", 404)
+    assert verge.metric("verge_quic_version_negotiations_total") > 0
 
 
 def test_a_protocol_nobody_speaks_is_refused(verge):

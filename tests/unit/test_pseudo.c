@@ -139,6 +139,14 @@ static void test_cookie_crumbs_are_joined(void **state)
     assert_int_equal(0, read_head(&p, GET ":authority: a\ncookie: a=1\nx: y\ncookie: b=2\n", true));
     expect(fields_value(&p.request.fields, FIELD_COOKIE), "a=1; b=2");
     assert_int_equal(fields_count(&p.request.fields, FIELD_COOKIE), 1);
+    /* However many there are, they are one of the eight fields that there may be. */
+    const char *crumbs =
+        GET ":authority: a\ncookie: a=1\ncookie: b=2\ncookie: c=3\na: \nb: \nc: \nd: \ne: \nf: \n"
+            "cookie: d=4\ng: \n";
+    assert_int_equal(0, read_head(&p, crumbs, true));
+    expect(fields_value(&p.request.fields, FIELD_COOKIE), "a=1; b=2; c=3; d=4");
+    pseudo_field(&p, SLICE("h"), SLICE(""));
+    assert_int_equal(-E_HEADER_TOO_LARGE, pseudo_finish(&p, true));
 }
 
 static void test_lengths(void **state)
