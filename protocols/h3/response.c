@@ -110,15 +110,14 @@ static bool fits_length(struct h3_stream *s, const struct span *piece)
     return true;
 }
 
-static bool hold(struct h3_stream *s, struct span *piece, nghttp3_vec *v)
+static void hold(struct h3_stream *s, struct span *piece, nghttp3_vec *v)
 {
     struct slice bytes = span_slice(piece);
-    if (!h3_spans_push(&s->out, piece)) return false;
+    h3_spans_push(&s->out, piece);
     s->out_bytes += bytes.n;
     s->session->held_bytes += bytes.n;
     s->x.body_sent_bytes += bytes.n;
     *v = (nghttp3_vec){ (uint8_t *)bytes.p, bytes.n };
-    return true;
 }
 
 static int submit_trailers(struct h3_stream *s, uint32_t *flags)
@@ -141,7 +140,8 @@ static bool finish(struct h3_stream *s, uint32_t *flags)
 
 static bool has_room(const struct h3_stream *s)
 {
-    return s->out_bytes < STREAM_HELD_MAX && s->session->held_bytes < SESSION_HELD_MAX;
+    return s->out_bytes < STREAM_HELD_MAX && s->out.count < H3_SPANS_MAX &&
+           s->session->held_bytes < SESSION_HELD_MAX;
 }
 
 /* Called by nghttp3 when the stream has nothing left to write and could. */
@@ -151,11 +151,8 @@ nghttp3_ssize h3_read_response(nghttp3_conn *http, int64_t id, nghttp3_vec *v, s
     struct h3_stream *s = stream;
     size_t n = 0, bytes = 0;
     (void)http, (void)id, (void)session;
-    if (!s->full && !has_room(s)) {
-        s->full = true;
-        s->session->full_count++;
-    }
-    while (s->body && !s->body_waiting && !s->full && n < count && bytes < FRAME_BYTES) {
+    list_remove(&s->full_link);
+    while (s->body && !s->body_waiting && has_room(s) && n < count && bytes < FRAME_BYTES) {
         struct span piece = { 0 };
         enum body_result result = body_pull(s->body, &piece);
         bytes += piece.n;
@@ -165,21 +162,23 @@ nghttp3_ssize h3_read_response(nghttp3_conn *http, int64_t id, nghttp3_vec *v, s
             return fail(s, s->body->error);
         } else if (result == BODY_END) {
             return finish(s, flags) ? (nghttp3_ssize)n : fail(s, -E_RESPONSE_INCOMPLETE);
-        } else if (!fits_length(s, &piece) || !hold(s, &piece, &v[n++])) {
+        } else if (fits_length(s, &piece)) {
+            hold(s, &piece, &v[n++]);
+        } else {
             span_release(&piece);
             return fail(s, -E_RESPONSE_INCOMPLETE);
         }
     }
+    if (s->body && !s->body_waiting && !has_room(s)) list_append(&s->session->full, &s->full_link);
     return n ? (nghttp3_ssize)n : NGHTTP3_ERR_WOULDBLOCK;
 }
 
 static void resume_full(struct h3_session *session)
 {
-    list_each (link, &session->streams) {
-        struct h3_stream *s = container_of(link, struct h3_stream, link);
-        if (!s->full || !has_room(s)) continue;
-        s->full = false;
-        session->full_count--;
+    list_each_safe (link, &session->full) {
+        struct h3_stream *s = container_of(link, struct h3_stream, full_link);
+        if (!has_room(s)) continue;
+        list_remove(link);
         nghttp3_conn_resume_stream(session->http, s->id);
     }
 }
@@ -218,7 +217,7 @@ void h3_response_acked(struct h3_stream *s, uint64_t n)
         span_release(first);
         h3_spans_pop(&s->out);
     }
-    if (s->session->full_count) resume_full(s->session);
+    if (s->session->held_bytes < SESSION_HELD_MAX) resume_full(s->session);
 }
 
 /* ---- the client's pace ---- */

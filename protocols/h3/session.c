@@ -1,8 +1,11 @@
 #include "protocols/h3/session.h"
 
+#include <stdlib.h>
+
 #include "edge/base/check.h"
 #include "edge/base/clock.h"
 #include "edge/base/error.h"
+#include "edge/base/mem.h"
 #include "edge/base/metrics.h"
 #include "edge/base/pool.h"
 #include "protocols/h3/stream.h"
@@ -212,6 +215,7 @@ void h3_session_init(struct h3_session *s, const struct h3_transport_ops *transp
     *s = (struct h3_session){ .transport = transport, .client = client, .scope = scope };
     list_init(&s->streams);
     list_init(&s->broken);
+    list_init(&s->full);
     list_init(&s->written);
 }
 
@@ -228,9 +232,16 @@ static int bind_streams(struct h3_session *s)
 
 static const nghttp3_mem memory = POOL_MEMORY;
 
+static void open_table(struct h3_session *s)
+{
+    for (s->chains = 16; s->chains < s->client->service->limits->streams;) s->chains *= 2;
+    s->by_id = xcalloc(s->chains, sizeof(struct h3_stream *));
+}
+
 int h3_session_start(struct h3_session *s)
 {
     nghttp3_settings settings;
+    open_table(s);
     nghttp3_settings_default(&settings);
     settings.max_field_section_size = s->client->service->limits->head_bytes;
     settings.qpack_max_dtable_capacity = QPACK_TABLE_BYTES;
@@ -271,6 +282,7 @@ void h3_session_free(struct h3_session *s)
 {
     CHECK(list_empty(&s->streams) && list_empty(&s->broken));
     nghttp3_conn_del(s->http);
+    free(s->by_id);
     s->http = NULL;
 }
 
@@ -310,13 +322,31 @@ static bool is_request(int64_t id)
     return (id & 3) == 0;
 }
 
+/* A client's IDs come one after the other, and lie in one chain each. */
+static struct h3_stream **place(struct h3_session *s, int64_t id)
+{
+    struct h3_stream **at = &s->by_id[(size_t)id / 4 % s->chains];
+    while (*at && (*at)->id != id) at = &(*at)->next_by_id;
+    return at;
+}
+
+void h3_session_remember(struct h3_session *session, struct h3_stream *s)
+{
+    struct h3_stream **at = place(session, s->id);
+    CHECK(!*at);
+    *at = s;
+}
+
+void h3_session_forget(struct h3_session *session, struct h3_stream *s)
+{
+    struct h3_stream **at = place(session, s->id);
+    CHECK(*at == s);
+    *at = s->next_by_id;
+}
+
 static struct h3_stream *find(struct h3_session *s, int64_t id)
 {
-    list_each (link, &s->streams) {
-        struct h3_stream *stream = container_of(link, struct h3_stream, link);
-        if (stream->id == id) return stream;
-    }
-    return NULL;
+    return *place(s, id);
 }
 
 /* What nghttp3 finds malformed is a mistake of its stream's alone (RFC 9114 section 4.1.2). False

@@ -43,15 +43,17 @@ struct h3_transport_ops {
 struct h3_session {
     const struct h3_transport_ops *transport;
     struct http_connection *client;
-    struct scope *scope; /* the connection's: each exchange holds it */
-    nghttp3_conn *http;  /* NULL: not started */
-    struct list streams; /* struct h3_stream.link */
+    struct scope *scope;      /* the connection's: each exchange holds it */
+    nghttp3_conn *http;       /* NULL: not started */
+    struct list streams;      /* struct h3_stream.link */
+    struct h3_stream **by_id; /* the same, in a power of two of chains */
+    size_t chains;
     struct list broken;  /* streams whose response cannot go on: to be reset */
     struct list written; /* struct h3_stream.written_link: with a first or last byte in packets */
     unsigned stream_count;
     uint64_t requests;
     struct flood flood;
-    unsigned full_count;  /* streams that wait for acknowledgements */
+    struct list full;     /* struct h3_stream.full_link: those that wait for acknowledgements */
     uint64_t held_bytes;  /* of responses, not acknowledged */
     uint64_t acked_bytes; /* ever */
     bool blocked;         /* by the connection's credit */

@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 
+#include "edge/base/check.h"
 #include "edge/base/error.h"
 #include "edge/base/mem.h"
 #include "edge/base/metrics.h"
@@ -9,7 +10,6 @@
 /* ---- spans ---- */
 
 #define SPANS_FIRST 4
-#define SPANS_MAX   8192
 
 struct span *h3_spans_first(struct h3_spans *q)
 {
@@ -25,16 +25,12 @@ static void spans_grow(struct h3_spans *q)
     *q = (struct h3_spans){ v, 0, q->count, cap };
 }
 
-bool h3_spans_push(struct h3_spans *q, struct span *span)
+void h3_spans_push(struct h3_spans *q, struct span *span)
 {
-    if (q->count == SPANS_MAX) {
-        span_release(span);
-        return false;
-    }
+    CHECK(q->count < H3_SPANS_MAX);
     if (q->count == q->cap) spans_grow(q);
     q->v[(q->first + q->count++) & (q->cap - 1)] = *span;
     *span = (struct span){ 0 };
-    return true;
 }
 
 void h3_spans_pop(struct h3_spans *q)
@@ -56,11 +52,12 @@ void h3_stream_free(struct h3_stream *s)
 {
     struct h3_session *session = s->session;
     session->held_bytes -= s->out_bytes;
-    session->full_count -= s->full;
     timer_cancel(&s->timer);
     inbox_consume(&s->in, s->x.worker, inbox_unread(&s->in).n);
     h3_spans_free(&s->out);
     list_remove(&s->link);
+    list_remove(&s->full_link);
+    h3_session_forget(session, s);
     struct arena own = s->x.arena;
     arena_free(&own);
     session->stream_count--;
@@ -112,6 +109,8 @@ struct h3_stream *h3_stream_new(struct h3_session *session, int64_t id)
     timer_init(&s->timer, on_timer);
     timer_set(&w->wheel, &s->timer, worker_now_ms(w) + h3_limits(s)->header_timeout_ms);
     list_append(&session->streams, &s->link);
+    list_init(&s->full_link);
+    h3_session_remember(session, s);
     session->stream_count++;
     return s;
 }

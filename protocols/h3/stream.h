@@ -24,6 +24,7 @@ struct h3_spans {
 struct h3_stream {
     struct h3_session *session;
     struct list link; /* of the session's, or of its broken ones */
+    struct h3_stream *next_by_id;
     struct list written_link;
     int64_t id;
     struct exchange x;
@@ -52,11 +53,11 @@ struct h3_stream {
     uint32_t out_acked;  /* of the first span */
     int64_t length_left; /* LENGTH_UNKNOWN: whatever comes */
     bool answering;
-    bool all_written;  /* into packets */
-    bool body_waiting; /* ready() is owed to us */
-    bool full;         /* waits for acknowledgements */
-    bool blocked;      /* by the stream's credit */
-    int failed;        /* the response cannot go on: -E_... */
+    bool all_written;      /* into packets */
+    bool body_waiting;     /* ready() is owed to us */
+    struct list full_link; /* while it waits for acknowledgements */
+    bool blocked;          /* by the stream's credit */
+    int failed;            /* the response cannot go on: -E_... */
     uint64_t acked_bytes, session_looked_bytes;
     struct pace_out pace_out;
 };
@@ -70,6 +71,12 @@ static inline const struct http_limits *h3_limits(const struct h3_stream *s)
 {
     return s->session->client->service->limits;
 }
+
+/* ---- session.c ---- */
+
+/* Finds it by its ID from now on, and no longer. */
+void h3_session_remember(struct h3_session *session, struct h3_stream *s);
+void h3_session_forget(struct h3_session *session, struct h3_stream *s);
 
 /* ---- stream.c ---- */
 
@@ -88,8 +95,10 @@ void h3_stream_refuse(struct h3_stream *s, int error);
 /* The edge gets it: with a complete head, or with the error it is answered with. */
 void h3_stream_begin(struct h3_stream *s, int error);
 
-/* Takes the span; false, with the span released, where there are too many. */
-bool h3_spans_push(struct h3_spans *q, struct span *span);
+#define H3_SPANS_MAX 8192
+
+/* Takes the span, of which there are fewer than that. */
+void h3_spans_push(struct h3_spans *q, struct span *span);
 struct span *h3_spans_first(struct h3_spans *q);
 void h3_spans_pop(struct h3_spans *q); /* the caller has released or taken it */
 void h3_spans_free(struct h3_spans *q);
