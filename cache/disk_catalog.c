@@ -54,6 +54,12 @@ void disk_catalog_close(struct disk_catalog *c)
     c->env = NULL;
 }
 
+int disk_catalog_fd(const struct disk_catalog *c)
+{
+    int fd;
+    return c->env && mdb_env_get_fd(c->env, &fd) == 0 ? fd : -1;
+}
+
 int disk_catalog_sync(struct disk_catalog *c)
 {
     return mdb_env_sync(c->env, 1);

@@ -34,6 +34,8 @@ struct disk_record {
 int disk_catalog_open(struct disk_catalog *c, const char *path, uint64_t size_bytes);
 void disk_catalog_close(struct disk_catalog *c);
 int disk_catalog_sync(struct disk_catalog *c);
+/* Of its file; -1 where it has none. */
+int disk_catalog_fd(const struct disk_catalog *c);
 
 int disk_catalog_begin(struct disk_catalog *c);
 int disk_catalog_commit(struct disk_catalog *c);

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "edge/base/clock.h"
@@ -56,6 +57,12 @@ static int lock_folder(struct disk *d)
     close(d->lock_fd);
     d->lock_fd = -1;
     return rc;
+}
+
+void disk_store_unlock(struct disk *d)
+{
+    if (d->lock_fd >= 0) close(d->lock_fd);
+    d->lock_fd = -1;
 }
 
 static void delete_files(const struct disk *d)
@@ -264,6 +271,28 @@ int disk_store_open(struct disk *d, bool keep, uint64_t *highest_purge_seq)
     else
         set_limits(d);
     return rc;
+}
+
+/* ---- while it is open ---- */
+
+static bool is_named(const struct disk *d, const char *file, int fd)
+{
+    char path[PATH_MAX];
+    struct stat named, open_;
+    path_of(d, file, path);
+    return stat(path, &named) == 0 && fstat(fd, &open_) == 0 && named.st_ino == open_.st_ino &&
+           named.st_dev == open_.st_dev;
+}
+
+bool disk_store_is_gone(const struct disk *d)
+{
+    return !is_named(d, "log", d->log.fd) || !is_named(d, "catalog", disk_catalog_fd(&d->catalog));
+}
+
+bool disk_store_is_full(const struct disk *d)
+{
+    struct statvfs s;
+    return statvfs(d->settings.path, &s) == 0 && s.f_bavail * s.f_frsize < d->batch_bytes;
 }
 
 /* ---- closing ---- */

@@ -16,4 +16,11 @@ void disk_store_close(struct disk *d, bool clean);
 /* Lets go of files that have failed, without touching them again: what is open of them stays. */
 void disk_store_abandon(struct disk *d);
 
+/* Whether somebody has removed or replaced the files of one that is open. */
+bool disk_store_is_gone(const struct disk *d);
+/* Lets another process have the folder. */
+void disk_store_unlock(struct disk *d);
+/* Whether the file system has no room for a batch. */
+bool disk_store_is_full(const struct disk *d);
+
 #endif

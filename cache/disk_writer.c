@@ -4,7 +4,9 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "cache/disk_batch.h"
 #include "cache/disk_store.h"
@@ -20,8 +22,11 @@
 #define RETRY_MAX_MS 30000
 #define GROW_MS      60000
 #define SQUEEZES_MAX 32
-#define DAMAGES_MAX  3    /* stores abandoned in one process: each keeps its file and map open */
-#define PAGE_DAMAGED (-1) /* beside LMDB's and errno's: a page of the map could not be read */
+#define DAMAGES_MAX  3 /* stores abandoned in one process: each keeps its file and map open */
+#define LOOK_MS      30000
+/* Beside LMDB's errors and errno's. */
+#define PAGE_DAMAGED (-1) /* a page of the map could not be read */
+#define FILES_GONE   (-2) /* who looks for the store by its name finds another, or none */
 
 struct writer {
     struct disk *disk;
@@ -31,6 +36,9 @@ struct writer {
     bool is_tried_out; /* since it failed */
     int64_t retry_at_ms, retry_ms;
     unsigned damages, squeezes;
+    int64_t look_at_ms; /* whether the files are still there */
+    int lost_fd;        /* of a log that is not: it gives its room back then. -1: none */
+    int64_t lost_until_ms;
     uint64_t limit_bytes; /* of the log, where the file system has room for it */
     int64_t grow_at_ms;   /* towards it */
     uint64_t *forgetting; /* taken from the disk, not yet out of the catalog */
@@ -310,13 +318,24 @@ static void grow(struct writer *wr)
     wr->grow_at_ms = now_ms() + GROW_MS;
 }
 
+static const char *reason_of(const struct writer *wr, int rc)
+{
+    switch (rc) {
+    case PAGE_DAMAGED: return "a page cannot be read";
+    case FILES_GONE: return "its files were removed";
+    case EWOULDBLOCK: return "another process uses the folder";
+    case EIO: /* what LMDB says of a write that was cut short */
+        return disk_log_error(disk_store_is_full(wr->disk) ? ENOSPC : EIO);
+    default: return disk_log_error(rc);
+    }
+}
+
 static void fail(struct writer *wr, int rc)
 {
     struct disk *d = wr->disk;
-    const char *why = rc == PAGE_DAMAGED ? "a page cannot be read" : disk_log_error(rc);
     if (!wr->failing)
         log_always(LOG_ERROR, "disk cache %s: nothing is written for now: %s", d->settings.path,
-                   why);
+                   reason_of(wr, rc));
     metric_add(METRIC_DISK_WRITE_ERRORS, 1);
     wr->retry_ms = wr->failing ? wr->retry_ms * 2 : RETRY_MS;
     if (wr->retry_ms > RETRY_MAX_MS) wr->retry_ms = RETRY_MAX_MS;
@@ -350,6 +369,31 @@ static void abandon(struct writer *wr)
     wr->damages++;
 }
 
+/* Readers that are at it get half a minute to end: they need no name. */
+static void let_go_of_lost(struct writer *wr)
+{
+    if (wr->lost_fd >= 0 && ftruncate(wr->lost_fd, 0) < 0)
+        log_event(LOG_WARNING, "disk cache %s: the removed log keeps its room: %s",
+                  wr->disk->settings.path, strerror(errno));
+    wr->lost_fd = -1;
+}
+
+static bool are_files_gone(struct writer *wr)
+{
+    if (now_ms() >= wr->lost_until_ms) let_go_of_lost(wr);
+    wr->look_at_ms = now_ms() + LOOK_MS;
+    return disk_store_is_gone(wr->disk);
+}
+
+static void lose_files(struct writer *wr)
+{
+    let_go_of_lost(wr);
+    wr->lost_fd = wr->disk->log.fd;
+    wr->lost_until_ms = now_ms() + LOOK_MS;
+    disk_store_unlock(wr->disk);
+    abandon(wr);
+}
+
 /* MDB_MAP_FULL: fragments, or a catalog of very many small objects. What is oldest makes room, and
  * all of the batch is put again. */
 static void squeeze(struct writer *wr)
@@ -380,6 +424,7 @@ static int open_anew(struct writer *wr)
 static void reopen(struct writer *wr)
 {
     if (wr->damages > DAMAGES_MAX) {
+        log_always(LOG_ERROR, "disk cache %s: left alone until a restart", wr->disk->settings.path);
         wr->retry_at_ms = INT64_MAX;
         return;
     }
@@ -409,7 +454,7 @@ static void turn(struct writer *wr)
     if (wr->failing && owes_forgetting(wr)) distrust(wr);
     if (wr->failing && now_ms() < wr->retry_at_ms) return;
     grow(wr);
-    int rc = guarded(wr, write_batch);
+    int rc = are_files_gone(wr) ? FILES_GONE : guarded(wr, write_batch);
     bool damaged = rc == PAGE_DAMAGED || disk_log_is_corrupt(rc);
     if (rc) keep_dropped(wr);
     if (disk_log_is_full(rc) && wr->squeezes < SQUEEZES_MAX)
@@ -421,6 +466,7 @@ static void turn(struct writer *wr)
     else
         recover(wr);
     if (damaged) abandon(wr);
+    if (rc == FILES_GONE) lose_files(wr);
     disk_batch_reset(d, &wr->batch);
 }
 
@@ -444,8 +490,9 @@ static bool wait_for_work(struct writer *wr)
     pthread_mutex_lock(&d->lock);
     while (!d->stopping && (wr->failing || !has_work_locked(wr))) {
         bool owes = d->forgotten_count && !atomic_load(&d->is_distrusted);
-        if (wr->failing && (owes || now_ms() >= wr->retry_at_ms)) break;
-        wait_until_locked(d, wr->failing ? wr->retry_at_ms : now_ms() + 3600000);
+        if (now_ms() >= (wr->failing ? wr->retry_at_ms : wr->look_at_ms)) break;
+        if (wr->failing && owes) break;
+        wait_until_locked(d, wr->failing ? wr->retry_at_ms : wr->look_at_ms);
     }
     int64_t until_ms = now_ms() + LINGER_MS;
     while (!d->stopping && !wr->failing && list_empty(&d->waits) &&
@@ -478,6 +525,8 @@ void disk_writer_start(struct disk *d, uint64_t *highest_purge_seq)
 {
     struct writer *wr = xcalloc(1, sizeof *wr);
     wr->disk = d;
+    wr->lost_fd = -1;
+    wr->look_at_ms = now_ms() + LOOK_MS;
     disk_batch_init(&wr->batch);
     catch_damage();
     int rc = guarded(wr, open_what_is_there);

@@ -4,6 +4,7 @@
  *
  *     ENOSPC, EIO, EROFS    fails with that
  *     PARTIAL               writes half of what it was given, and says so
+ *     FULL                  likewise, and there is no room left
  *     HANG                  does not come back while the text is this
  *     HANG_READS            reads of the log do not; then they end without a byte
  *     anything else, none   works
@@ -25,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -144,7 +146,8 @@ static enum fault due(void)
         errno = errors[i].error;
         return FAULT_ERROR;
     }
-    return strcmp(text, "PARTIAL") == 0 ? FAULT_PARTIAL : FAULT_NONE;
+    bool partial = strcmp(text, "PARTIAL") == 0 || strcmp(text, "FULL") == 0;
+    return partial ? FAULT_PARTIAL : FAULT_NONE;
 }
 
 static enum fault due_for_file(int fd)
@@ -215,6 +218,15 @@ ssize_t pread(int fd, void *to, size_t n, off_t at)
 int fstat(int fd, struct stat *out)
 {
     return REAL(fstat)(file_of(fd), out);
+}
+
+int statvfs(const char *path, struct statvfs *out)
+{
+    char text[32];
+    int rc = REAL(statvfs)(path, out);
+    read_control(text);
+    if (rc == 0 && is_below(path) && strcmp(text, "FULL") == 0) out->f_bavail = 0;
+    return rc;
 }
 
 int open(const char *path, int flags, ...)

@@ -97,7 +97,8 @@ def test_what_is_forgotten_while_writing_fails_stays_away(origin, verge, fault, 
 
 
 @pytest.mark.parametrize("what, told", [("ENOSPC", "No space left on device"), ("EIO", "Input/output error"),
-                                        ("EROFS", "Read-only file system"), ("PARTIAL", "Input/output error")])
+                                        ("EROFS", "Read-only file system"), ("PARTIAL", "Input/output error"),
+                                        ("FULL", "No space left on device")])
 def test_writing_fails(origin, verge, fault, what, told):
     with Load(verge, origin) as load:
         load.go_on(200)
@@ -201,6 +202,30 @@ def test_files_are_deleted_under_the_node(origin, verge, fault, name):
     with Load(verge, origin) as load:
         load.go_on(100)
     is_well(verge, origin)
+
+
+@pytest.mark.parametrize("name", ["log", "catalog", "everything"])
+def test_removed_files_are_noticed_and_begun_anew(origin, verge, fault, name):
+    origin.on("/old", fresh(b"old"))
+    origin.on("/new", fresh(b"new"))
+    store(verge, "/old")
+    shutil.rmtree(fault.folder) if name == "everything" else (fault.folder / name).unlink()
+    verge.client.get("/new")  # the next write notices it, or a look every half minute
+    eventually(lambda: lines(verge, "its files were removed"), "the log says so")
+    eventually(lambda: lines(verge, "writing again"), "it is begun anew")
+    assert all((fault.folder / file).exists() for file in ("log", "catalog", "stamp"))
+    assert len(lines(verge, "its files were removed")) == 1
+    wait_until_stored(verge, verge.metric("verge_disk_stored_total"))
+    path = keep_new(verge, origin, 1000)
+    verge.restart(kill=True)
+    assert verge.client.get(path).hit
+    assert not verge.client.get("/old").hit  # it went with the files
+
+
+def test_a_folder_of_another_node(origin, start, fault):
+    start_with(start, fault)
+    second = start_with(start, fault)
+    assert "another process uses the folder" in lines(second, "nothing is written for now")[0]
 
 
 def flip(log, rng, share):
