@@ -198,6 +198,7 @@ static const struct body_ops ops = { .pull = pull, .close = close_reader };
 void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64_t first,
                  uint64_t end)
 {
+    CHECK(r->read.state == DISK_READ_IDLE);
     *r = (struct reader){ .body.ops = &ops, .object = object_hold(o), .at = first, .end = end };
     wait_init(&r->wait, scope, on_ready);
     list_init(&r->link);

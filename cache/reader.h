@@ -29,7 +29,9 @@ struct reader {
     bool pinned, closed;
 };
 
-/* Takes a reference of its own. first may lie beyond what is there yet. */
+/* Takes a reference of its own. first may lie beyond what is there yet. r is zero, or was closed
+ * and has no read out: the system may not be done with the block of one that it was not waited for.
+ */
 void reader_open(struct reader *r, struct object *o, struct scope *scope, uint64_t first,
                  uint64_t end);
 

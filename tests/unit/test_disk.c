@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #include "cache/disk.h"
-#include "cache/disk_read.h"
+#include "cache/reader.h"
 #include "cache/index.h"
 #include "cache/record.h"
 #include "tests/unit/broken_rule.h"
@@ -589,9 +589,16 @@ static void restart_a_read_that_is_out(void)
     disk_read_start(&read, disk, NULL, STORED_HEAD, NULL, NULL);
 }
 
+static void open_a_reader_whose_read_is_out(void)
+{
+    struct reader reader = { .read = { .state = DISK_READ_UNANSWERED } };
+    reader_open(&reader, NULL, NULL, 0, UINT64_MAX);
+}
+
 static void test_a_read_that_is_out_cannot_begin_again(void **state)
 {
     (void)state;
+    assert_true(check_fires(open_a_reader_whose_read_is_out, "DISK_READ_IDLE"));
     assert_true(check_fires(restart_a_read_that_is_out, "DISK_READ_IDLE"));
 }
 

@@ -103,7 +103,7 @@ static void on_ready(struct body *b)
 
 static void open_client(struct client *c, struct object *o)
 {
-    c->at = 0;
+    *c = (struct client){ 0 };
     reader_open(&c->reader, o, &scope, 0, UINT64_MAX);
     c->reader.body.ready = on_ready;
 }
