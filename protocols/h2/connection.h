@@ -62,6 +62,7 @@ struct h2_server {
     struct note update_note;
     bool receiving;    /* inside nghttp2, with what arrived: an update follows by itself */
     bool greeted;      /* the client's preface and settings have come */
+    bool prioritises;  /* the client has said what it wants first (RFC 9218) */
     int32_t head_open; /* the stream of a head that has begun and not ended; 0: none */
     enum h2_goaway goaway;
     struct h2_frames frames;

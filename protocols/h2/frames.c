@@ -107,6 +107,7 @@ static void judge(struct h2_server *s, const nghttp2_frame_hd *h)
         break;
     case NGHTTP2_PRIORITY_UPDATE:
         if (h->stream_id != 0) h2_fail(s, NGHTTP2_PROTOCOL_ERROR);
+        s->prioritises = true;
         h2_waste(s, FLOOD_PRIORITY);
         break;
     case NGHTTP2_RST_STREAM: h2_waste(s, FLOOD_RESET); break;

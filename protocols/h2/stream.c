@@ -90,9 +90,21 @@ void h2_stream_closed(struct h2_stream *st)
 
 static void open_body(struct h2_stream *st);
 
+/* By RFC 9218 section 10 a response without a priority comes whole before the next one. That is for
+ * clients that know of priorities: the streams of one that has given none share the connection. */
+static void choose_priority(struct h2_stream *st)
+{
+    struct h2_server *s = st->server;
+    nghttp2_extpri shared = { .urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1 };
+    s->prioritises |= st->section->has_priority;
+    if (!s->prioritises)
+        nghttp2_session_change_extpri_stream_priority(s->session, st->id, &shared, 0);
+}
+
 static void begin(struct h2_stream *st, bool ended)
 {
     struct exchange *x = &st->x;
+    choose_priority(st);
     x->request = st->section->request;
     x->request.version = HTTP_2;
     x->te_trailers = st->section->te_trailers;

@@ -56,6 +56,7 @@ struct h3_session {
     struct list full;     /* struct h3_stream.full_link: those that wait for acknowledgements */
     uint64_t held_bytes;  /* of responses, not acknowledged */
     uint64_t acked_bytes; /* ever */
+    bool prioritises;     /* the client has said what it wants first (RFC 9218) */
     bool blocked;         /* by the connection's credit */
     bool early;           /* what is received now somebody else may have sent again (0-RTT) */
     bool flooded;         /* the client has spent what it may waste */

@@ -115,8 +115,23 @@ struct h3_stream *h3_stream_new(struct h3_session *session, int64_t id)
     return s;
 }
 
+/* As in HTTP/2: the streams of a client that has given no priority share the connection. nghttp3
+ * lets it change that of a later stream only. */
+static void choose_priority(struct h3_stream *s)
+{
+    struct h3_session *session = s->session;
+    const nghttp3_pri shared = { .urgency = NGHTTP3_DEFAULT_URGENCY, .inc = 1 };
+    nghttp3_pri told;
+    int rc = nghttp3_conn_get_stream_priority(session->http, &told, s->id);
+    bool updated = rc == 0 && (told.urgency != NGHTTP3_DEFAULT_URGENCY || told.inc);
+    session->prioritises |= s->head->has_priority || updated;
+    if (!session->prioritises)
+        nghttp3_conn_set_server_stream_priority(session->http, s->id, &shared);
+}
+
 static void take_head(struct h3_stream *s)
 {
+    choose_priority(s);
     s->x.request = s->head->request;
     s->x.te_trailers = s->head->te_trailers;
     s->continue_owed = s->head->expect_continue && !s->in_ended;

@@ -103,6 +103,7 @@ static void take_field(struct pseudo *p, struct slice name, struct slice value)
         return;
     }
     value = arena_copy(p->arena, value);
+    if (id == FIELD_OTHER) p->has_priority |= slice_eq(name, SLICE("priority"));
     if (id == FIELD_OTHER)
         fields_add_named(&p->request.fields, p->arena, arena_copy(p->arena, name), value);
     else

@@ -23,7 +23,7 @@ struct pseudo {
     unsigned lines;
     bool trailers; /* this is a trailer section */
     bool regular;  /* a field that is no pseudo-field was seen */
-    bool te_trailers, expect_continue;
+    bool te_trailers, expect_continue, has_priority;
     int error; /* the first mistake; what comes after it is not kept */
 };
 

@@ -479,6 +479,27 @@ def test_a_small_urgent_response_overtakes_a_large_one(origin, verge):
         assert got < 2 * MEGABYTE, "the large one was not set back"
 
 
+@pytest.mark.parametrize("first, shared", [({}, True), ({"Priority": "u=3"}, False)], ids=["none", "of another request"])
+def test_without_any_priority_responses_share(origin, verge, first, shared):
+    """A client that has told none on its connection; one that has, and leaves it out here, means one after the other."""
+    origin.on("/large", fresh(bytes(8 * MEGABYTE)))
+    origin.on("/small", fresh(bytes(100_000)))
+    for target in ("/large", "/small"):
+        verge.client.get(target)
+    with H2Connection(verge.port, window=MEGABYTE, total_window=65535) as connection:
+        connection.request("GET", "/", first)
+        connection.response()
+        large, small = connection.open(), connection.open()
+        large.request("GET", "/large")
+        got = len(large.read(65535))
+        small.request("GET", "/small")
+        while not small.whole:
+            connection.wait(lambda: large.data or small.data or small.whole)
+            got += len(large.some(65535)) if large.data else 0
+            small.data and small.some(65535)
+        assert (got < 2 * MEGABYTE) == shared
+
+
 def test_incremental_responses_share(origin, verge):
     for target in ("/one", "/two"):
         origin.on(target, fresh(bytes(4 * MEGABYTE)))

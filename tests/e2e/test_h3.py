@@ -516,6 +516,26 @@ def test_a_small_urgent_response_overtakes_a_large_one(origin, verge):
     assert got < 2 * MEGABYTE, "the large one was not set back"
 
 
+@pytest.mark.parametrize("first, shared", [({}, True), ({"Priority": "u=3"}, False)], ids=["none", "of another request"])
+def test_without_any_priority_responses_share(origin, verge, first, shared):
+    """A client that has told none on its connection; one that has, and leaves it out here, means one after the other."""
+    for target, size in (("/large", 8 * MEGABYTE), ("/small", 100_000)):
+        big(origin, target, size)
+        verge.client.get(target)
+    connection = verge.client.connect(window=MEGABYTE, total_window=65536)
+    connection.request("GET", "/", first)
+    connection.response()
+    large, small = connection.open(), connection.open()
+    large.request("GET", "/large")
+    got = len(large.read(50_000))
+    small.request("GET", "/small")
+    while not small.whole:
+        connection.wait(lambda: large.data or small.data or small.whole)
+        got += len(large.some(65536)) if large.data else 0
+        small.data and small.some(65536)
+    assert (got < 2 * MEGABYTE) == shared
+
+
 # ---- the end
 
 def test_a_broken_off_response_resets_its_stream_alone(origin, connection):
