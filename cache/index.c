@@ -278,6 +278,36 @@ bool index_passes(struct index *ix, const struct key *key, int64_t now_ms)
     return passes;
 }
 
+void index_set_endless(struct index *ix, const struct key *key, int64_t until_ms)
+{
+    struct index_shard *s = index_shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = entry_get(ix, s, key);
+    e->pass_until_ms = until_ms;
+    e->endless = true;
+    pthread_mutex_unlock(&s->lock);
+    index_make_room(ix);
+}
+
+void index_set_ending(struct index *ix, const struct key *key)
+{
+    struct index_shard *s = index_shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = entry_find(s, key);
+    if (e) e->endless = false;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool index_is_endless(struct index *ix, const struct key *key)
+{
+    struct index_shard *s = index_shard_of(ix, key->hash);
+    pthread_mutex_lock(&s->lock);
+    struct index_entry *e = entry_find(s, key);
+    bool endless = e && e->endless;
+    pthread_mutex_unlock(&s->lock);
+    return endless;
+}
+
 void index_remove(struct index *ix, struct object *o)
 {
     struct removed removed = { 0 };

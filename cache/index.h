@@ -121,6 +121,11 @@ uint64_t index_purged(struct index *ix, const struct key *key);
 /* Lets requests for a key go their own way until then (wall clock), and tells whether they do. */
 void index_pass(struct index *ix, const struct key *key, int64_t until_ms);
 bool index_passes(struct index *ix, const struct key *key, int64_t now_ms);
+/* A response without a length has not ended in time: as index_pass, and what has no length is known
+ * to be endless until something is published, or one does end (index_set_ending). */
+void index_set_endless(struct index *ix, const struct key *key, int64_t until_ms);
+void index_set_ending(struct index *ix, const struct key *key);
+bool index_is_endless(struct index *ix, const struct key *key);
 
 /* ---- the disk ---- */
 

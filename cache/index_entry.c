@@ -271,6 +271,7 @@ void entry_insert(struct index *ix, struct index_entry *e, struct object *o,
         e->vary = index_copy(o->vary);
     }
     e->pass_until_ms = 0;
+    e->endless = false;
 }
 
 void index_mark_loaded(struct index *ix, struct object *o)

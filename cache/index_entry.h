@@ -35,6 +35,7 @@ struct index_entry {
     unsigned slices;       /* stored ones of this key, each in an entry of its own */
     struct slice vary;     /* the newest variant's: tells fetches under way apart */
     int64_t pass_until_ms; /* wall clock */
+    bool endless;          /* see index_set_endless */
     struct purges purges;
 };
 

@@ -223,6 +223,11 @@ static bool waits_for_disk_locked(const struct object *o)
     return o->spilling && o->payload->end - o->payload->first >= o->spill_bytes;
 }
 
+static bool is_held_up_locked(const struct object *o)
+{
+    return !o->retain && o->payload->end - o->payload->first >= o->held_max_bytes;
+}
+
 /* With nobody reading, what is to be stored is fetched at full speed. */
 static bool has_room_locked(const struct object *o)
 {
@@ -231,7 +236,7 @@ static bool has_room_locked(const struct object *o)
     uint64_t window = tight && o->window_bytes > WINDOW_LEAST ? WINDOW_LEAST : o->window_bytes;
     if (waits_for_disk_locked(o)) return false;
     if (o->retain && o->reader_count == 0) return true;
-    if (!o->retain && o->payload->end - o->payload->first >= o->held_max_bytes) return false;
+    if (is_held_up_locked(o)) return false;
     return o->payload->end < o->wanted + window;
 }
 
@@ -258,7 +263,8 @@ void object_append(struct object *o, struct span *s)
     pthread_mutex_unlock(&o->lock);
 }
 
-/* What the slowest reader still needs; whoever has joined may yet begin at the start. */
+/* What the slowest reader still needs, but for those who were left behind; whoever has joined may
+ * yet begin at the start. */
 static uint64_t slowest_locked(struct object *o)
 {
     uint64_t at = UINT64_MAX;
@@ -266,7 +272,7 @@ static uint64_t slowest_locked(struct object *o)
     list_each (link, &o->readers) {
         const struct reader *r = container_of(link, struct reader, link);
         uint64_t its = atomic_load_explicit(&r->at, memory_order_relaxed);
-        if (its < at) at = its;
+        if (its < at && its >= o->left_behind) at = its;
         reading++;
     }
     return reading < o->reader_count ? o->payload->first : at;
@@ -292,6 +298,32 @@ void object_stop_retaining(struct object *o, uint64_t held_max_bytes)
     if (o->reader_count == 0) wake_locked(&o->abandoned);
     if (has_room_locked(o)) wake_locked(&o->room);
     pthread_mutex_unlock(&o->lock);
+}
+
+bool object_is_held_up(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    bool is = is_held_up_locked(o);
+    pthread_mutex_unlock(&o->lock);
+    return is;
+}
+
+bool object_leave_slow_readers(struct object *o)
+{
+    pthread_mutex_lock(&o->lock);
+    uint64_t before = o->left_behind;
+    bool held_up = is_held_up_locked(o), goes_on = false;
+    if (held_up && o->wanted >= o->payload->end) {
+        o->left_behind = o->wanted;
+        trim_locked(o);
+        goes_on = !is_held_up_locked(o);
+    }
+    if (goes_on)
+        wake_locked(&o->room);
+    else
+        o->left_behind = before;
+    pthread_mutex_unlock(&o->lock);
+    return goes_on;
 }
 
 void object_set_trailers(struct object *o, const struct fields *trailers)

@@ -80,6 +80,7 @@ struct object {
     uint64_t wanted;         /* offset the fastest reader has reached */
     uint64_t window_bytes;   /* the fill may run that far ahead of it */
     uint64_t held_max_bytes; /* once it is not retained any more, what is kept for the slowest */
+    uint64_t left_behind;    /* readers before this offset were too slow for the others */
     struct list waits;       /* requests and readers */
     struct list readers;
     unsigned reader_count;  /* readers, and requests that may become one */
@@ -126,6 +127,12 @@ void object_append(struct object *o, struct span *s);
 /* From now on it is not stored: what all readers have taken goes. What a slow one has not taken yet
  * is kept for it up to held_max_bytes; after that the others wait. */
 void object_stop_retaining(struct object *o, uint64_t held_max_bytes);
+/* All that may be kept for the slowest reader is, so that the others wait for it. */
+bool object_is_held_up(struct object *o);
+/* Of one that is held up, and whose fastest reader has all there is: lets go of what only slower
+ * ones need, which then fail with -E_CLIENT_SLOW. False, and nothing done, otherwise: the fastest
+ * is slow itself, or a request that may begin at the start has joined. */
+bool object_leave_slow_readers(struct object *o);
 /* The body is whole. trailers may be NULL. */
 void object_complete(struct object *o, const struct fields *trailers);
 /* The body, or the head, will not come. Has no effect on one that is COMPLETE. */

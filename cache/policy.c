@@ -35,6 +35,7 @@ const char *store_reason_name(enum store_reason reason)
         [STORE_AUTHORIZATION] = "authorization",
         [STORE_SET_COOKIE] = "set_cookie",
         [STORE_VARY_STAR] = "vary_star",
+        [STORE_ENDLESS] = "endless",
         [STORE_NO_FRESHNESS] = "no_freshness",
         [STORE_BYPASS] = "bypass",
     };
@@ -181,6 +182,20 @@ static bool varies_on_unkeyed(const struct response *res)
     return false;
 }
 
+/* Events, or images each of which takes the place of the one before. */
+static bool is_endless(const struct response *res)
+{
+    for (uint32_t i = 0; i < res->fields.n; i++) {
+        const struct field *f = &res->fields.v[i];
+        if (f->id != FIELD_CONTENT_TYPE) continue;
+        struct slice type = slice_trim(slice_of(f->value.p, slice_find(f->value, ';')));
+        if (slice_eq_nocase(type, SLICE("text/event-stream")) ||
+            slice_eq_nocase(type, SLICE("multipart/x-mixed-replace")))
+            return true;
+    }
+    return false;
+}
+
 static enum store_reason forbidden(const struct cache_policy *p, const struct request *req,
                                    const struct response *res, const struct cache_control *cc)
 {
@@ -190,7 +205,8 @@ static enum store_reason forbidden(const struct cache_policy *p, const struct re
     if (cc->flags & CC_PRIVATE) return STORE_PRIVATE;
     if (is_authorized_only(req, cc)) return STORE_AUTHORIZATION;
     if (keeps_set_cookie(p, res, cc)) return STORE_SET_COOKIE;
-    return varies_on_unkeyed(res) ? STORE_VARY_STAR : STORE_OK;
+    if (varies_on_unkeyed(res)) return STORE_VARY_STAR;
+    return is_endless(res) ? STORE_ENDLESS : STORE_OK;
 }
 
 /* The first valid member of all Age lines (section 5.1); 0 where there is none. */

@@ -40,6 +40,7 @@ enum store_reason {
     STORE_AUTHORIZATION, /* section 3.5 */
     STORE_SET_COOKIE,    /* has Set-Cookie, which neither the route nor no-cache="..." takes away */
     STORE_VARY_STAR,     /* or Vary names what each hop writes by itself */
+    STORE_ENDLESS,       /* of a media type that has no end: each client gets its own from now on */
     STORE_NO_FRESHNESS,  /* nothing says how long; or it is stale at once, without a validator and
                             without a window of stale use */
     STORE_BYPASS,

@@ -142,7 +142,8 @@ static enum body_result pull_filling(struct reader *r, struct span *out)
     if (stored) {
         result = BODY_WAIT; /* below, without the lock */
     } else if (at < o->payload->first) {
-        r->body.error = -E_RESPONSE_INCOMPLETE; /* it was not kept, and this reader came too late */
+        /* It was not kept, and this reader was too slow, or came too late. */
+        r->body.error = at < o->left_behind ? -E_CLIENT_SLOW : -E_RESPONSE_INCOMPLETE;
         result = BODY_FAIL;
     } else if (at < o->payload->end) {
         take(r, out);

@@ -122,6 +122,7 @@ struct config {
         uint64_t object_max_bytes;      /* larger ones pass through */
         size_t object_memory_max_bytes; /* larger ones are only on the disk */
         unsigned variants_max;          /* per primary key */
+        int64_t endless_ms;             /* a body without a length that ends later is not stored */
         int64_t uncacheable_ms;         /* how long "uncacheable" is remembered */
         size_t slice_bytes;             /* of what is only asked for in ranges; 0: none */
         size_t window_bytes;            /* how far a fill runs ahead of its fastest reader */

@@ -36,9 +36,15 @@ static void use(struct mended *m, struct body *source)
     source->puller = m;
 }
 
+/* The disk failed, or this client was too slow for those who read the same. */
+static bool may_be_mended(int error)
+{
+    return error == -E_DISK || error == -E_CLIENT_SLOW;
+}
+
 static bool may_mend(const struct mended *m)
 {
-    return m->source == &m->reader.body && m->source->error == -E_DISK && m->is_known &&
+    return m->source == &m->reader.body && m->is_known && may_be_mended(m->source->error) &&
            m->at < m->end && piece_slice_bytes(m->config);
 }
 

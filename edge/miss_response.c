@@ -16,6 +16,8 @@ static enum store_reason judge(struct miss *m, const struct response *r, struct 
 {
     enum store_reason reason = policy_store(&m->route->cache, &m->client, r, m->requested_ms,
                                             m->edge->worker.wall_ms, fresh);
+    bool unsized = reason == STORE_OK && r->length == LENGTH_UNKNOWN;
+    if (unsized && index_is_endless(miss_index(m), &m->key)) reason = STORE_ENDLESS;
     if (m->kind != MISS_OPAQUE) metric_add_by(METRIC_STORED, reason, 1);
     return reason;
 }
@@ -65,10 +67,13 @@ void miss_vary(struct miss *m, const struct response *r, struct slice *vary, str
     if (vary->n) key_vary(*vary, &m->client, &m->arena, vary_key);
 }
 
+/* What was taken for endless has ended in time: the next one may be stored again. */
 static void on_fill_ended(struct fill *f, int error)
 {
-    (void)error;
-    miss_end(container_of(f, struct miss, fill));
+    struct miss *m = container_of(f, struct miss, fill);
+    bool ends = !error && f->waited_ms < f->limits.endless_ms;
+    if (ends && m->judged.reason == STORE_ENDLESS) index_set_ending(miss_index(m), &m->key);
+    miss_end(m);
 }
 
 static bool is_asked_slice(const struct miss *m, const struct response *r)
@@ -267,8 +272,11 @@ static void show_response(struct miss *m)
     hand_over(m);
     tell_reason(m);
     bool kept = j->stored || j->audience == AUDIENCE_WAITING;
-    fill_start(&m->fill, miss_index(m), m->object, kept, j->admitted, body,
-               m->config->cache.object_max_bytes, &m->scope, on_fill_ended);
+    const struct fill_limits limits = { .object_max_bytes = m->config->cache.object_max_bytes,
+                                        .endless_ms = m->config->cache.endless_ms,
+                                        .pass_ms = m->config->cache.uncacheable_ms };
+    fill_start(&m->fill, miss_index(m), m->object, kept, j->admitted, body, &limits, &m->scope,
+               on_fill_ended);
 }
 
 void miss_on_settle_patience_over(struct timer *t)

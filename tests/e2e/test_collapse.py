@@ -220,6 +220,63 @@ def test_an_error_that_must_be_validated_is_not_shared(origin, verge, directive)
     assert sorted(r.body for r in all_wait(origin, verge, gate, 3)) == [b"page 1", b"page 2", b"page 3"]
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "Text/Event-Stream; charset=utf-8",
+                                  "multipart/x-mixed-replace;boundary=x"])
+def test_a_stream_of_events_is_each_clients_own(origin, start, kind):
+    """Whoever waits for it, comes while it runs, or asks for a range of it."""
+    node, gate, end = start(route="ttl 200 60m;"), origin.gate(), origin.gate()
+    head = (f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nCache-Control: max-age=60\r\n"
+            "ETag: \"v1\"\r\nTransfer-Encoding: chunked\r\n\r\n").encode()
+    numbers = itertools.count(1)
+
+    def stream(exchange):
+        exchange.wait(gate)
+        exchange.send(head + chunk(b"events of %d;" % next(numbers)))
+        exchange.wait(end)
+        exchange.send(last_chunk())
+
+    origin.on("/", stream)
+    connections = [node.client.connect() for _ in range(4)]
+    for connection, headers in zip(connections, [{}, {}, {"Range": "bytes=0-3"}, {"Range": "bytes=-3"}]):
+        connection.request("GET", "/", headers)
+        origin.wait_for("/")
+    eventually(lambda: node.metric("verge_requests_total") >= 4, "all have come")
+    gate.set()
+    connections.append(node.client.connect())
+    connections[-1].request("GET", "/")
+    assert {connection.head().status for connection in connections} == {200}
+    assert len({connection.read(12) for connection in connections}) == len(connections)
+    end.set()
+    for connection in connections:
+        connection.rest()
+    assert node.metric("verge_cache_objects") == 0
+
+
+def test_what_does_not_end_is_not_stored_for_long(origin, start):
+    node, end = start(cache="endless_after 1s;", route="ttl 200 60m;"), origin.gate()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    numbers = itertools.count(1)
+
+    def stream(exchange):
+        exchange.send(head + chunk(b"line %d;" % next(numbers)))
+        exchange.wait(end)
+        exchange.send(last_chunk())
+
+    origin.on("/", stream)
+    first, second, third = (node.client.connect() for _ in range(3))
+    first.request("GET", "/")
+    assert first.head().status == 200
+    eventually(lambda: node.metric("verge_cache_endless_total") == 1, "it is taken for endless")
+    for connection in (second, third):
+        connection.request("GET", "/")
+        assert connection.head().status == 200
+    assert [connection.read(7) for connection in (first, second, third)] == [b"line %d;" % n for n in (1, 2, 3)]
+    end.set()
+    for connection in (first, second, third):
+        assert connection.rest() == b""
+    eventually(lambda: node.client.get("/").hit, "it has ended in time, and is stored again")
+
+
 def test_a_page_that_becomes_cacheable_is_cached_again(origin, client):
     origin.on("/", Reply(headers={"Cache-Control": "private"}), fresh(b"all"))
     client.get("/")

@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from harness import Reply, eventually, fresh, pattern
+from harness import Reply, Truncated, eventually, fresh, pattern
+from harness.wire import chunk, last_chunk
 
 MEGABYTE = 1 << 20
 TOTAL = 128 * MEGABYTE
@@ -45,6 +46,34 @@ def test_the_origin_is_held_back_and_then_all_arrives(origin, client, cache_cont
     assert pouring.stalls() < TOTAL / 2, "the node took it all while nobody read"
     connection.head()
     assert sum(len(connection.read(MEGABYTE)) for _ in range(TOTAL // MEGABYTE)) == TOTAL
+
+
+def pieces_of(size):
+    return [chunk(pattern(MEGABYTE, at)) for at in range(0, size, MEGABYTE)] + [last_chunk()]
+
+
+@pytest.mark.parametrize("size", [6 * MEGABYTE, 24 * MEGABYTE], ids=["6M", "24M"])
+@pytest.mark.parametrize("length", [True, False], ids=["length", "chunked"])
+def test_who_stops_reading_does_not_hold_up_what_memory_cannot_store(origin, start, length, size):
+    """That is known at the head or found out on the way; a disk takes the smaller one."""
+    node = start(memory="16M", top="limits { send_timeout 10m; rate_min 0; }")
+    gate = origin.gate()
+    framing = f"Content-Length: {size}" if length else "Transfer-Encoding: chunked"
+    head = f"HTTP/1.1 200 OK\r\nCache-Control: max-age=60\r\nETag: \"v1\"\r\n{framing}\r\n\r\n".encode()
+    origin.on("/", [gate, head, *([pattern(size)] if length else pieces_of(size))])
+    slow, fast = node.client.connect(receive_buffer_bytes=4096), node.client.connect()
+    for connection in (slow, fast):
+        connection.request("GET", "/")
+        origin.wait_for("/")
+    eventually(lambda: node.metric("verge_requests_total") == 2, "both have come")
+    gate.set()
+    assert slow.head().status == 200
+    assert fast.response().body == pattern(size)
+    eventually(lambda: node.metric("verge_cache_bytes") < 16 * MEGABYTE, "nothing is kept for the slow one")
+    try:
+        assert slow.rest() == pattern(size)
+    except Truncated as broken_off:
+        assert broken_off.body == pattern(len(broken_off.body))
 
 
 def test_a_fast_client_does_not_wait_for_a_slow_one(origin, verge):

@@ -16,6 +16,7 @@
 #define WINDOW_BYTES  10000
 #define PIECE_BYTES   2000
 #define OBJECT_MAX    20000
+#define ENDLESS_MS    500
 
 static struct worker worker;
 static struct scope scope;
@@ -191,10 +192,14 @@ static void begin(const char *script, bool stored)
     if (stored) assert_true(index_publish(&ix, scene.object));
 }
 
+static const struct fill_limits limits = { .object_max_bytes = OBJECT_MAX,
+                                           .endless_ms = ENDLESS_MS,
+                                           .pass_ms = 1000 };
+
 static void start(bool stored)
 {
-    fill_start(&scene.fill, &ix, scene.object, stored, false, &scene.script.body, OBJECT_MAX,
-               &scope, on_ended);
+    fill_start(&scene.fill, &ix, scene.object, stored, false, &scene.script.body, &limits, &scope,
+               on_ended);
 }
 
 static bool is_in_index(void)
@@ -350,6 +355,73 @@ static void test_exactly_what_may_be_stored(void **state)
     assert_true(scene.fill.stored && is_in_index());
 }
 
+static void pass_time(int64_t ms)
+{
+    worker.now_us += ms * 1000;
+    wheel_advance(&worker.wheel, worker_now_ms(&worker));
+    worker_run_notes(&worker);
+}
+
+/* Only what is waited for the body counts. */
+static void test_what_does_not_end_is_not_stored(void **state)
+{
+    (void)state;
+    struct client c;
+    begin("dwdwdwdwe", true);
+    open_client(&c, scene.object);
+    start(true);
+    pass_time(ENDLESS_MS - 100);
+    script_ready(&scene.script);
+    pass_time(50);
+    assert_true(scene.fill.stored && is_in_index());
+    script_ready(&scene.script); /* waits for the third time */
+    pass_time(100);
+    assert_false(scene.fill.stored || is_in_index());
+    assert_true(index_passes(&ix, &key, worker.wall_ms));
+    assert_int_equal(metric_sum(METRIC_CACHE_ENDLESS), 1);
+    script_ready(&scene.script);
+    pass_time(ENDLESS_MS);
+    script_ready(&scene.script);
+    assert_int_equal(read_all(&c), BODY_END);
+    assert_int_equal(c.at, 4 * PIECE_BYTES);
+    expect_end(0);
+    close_client(&c);
+}
+
+static void test_what_does_not_end_ends_where_nobody_reads(void **state)
+{
+    (void)state;
+    begin("dw", true);
+    start(true);
+    pass_time(ENDLESS_MS + 10);
+    expect_end(-E_CANCELED);
+    assert_false(is_in_index());
+}
+
+/* The fast one has waited long enough for the slow one. */
+static void test_a_slow_reader_is_left_behind(void **state)
+{
+    (void)state;
+    struct client slow, fast;
+    ix.object_memory_max_bytes = 4 * PIECE_BYTES;
+    begin("dddddddddddddddddddde", true);
+    open_client(&slow, scene.object);
+    open_client(&fast, scene.object);
+    assert_int_equal(read_piece(&slow), BODY_WAIT);
+    start(true);
+    worker_run_notes(&worker);
+    assert_int_equal(read_all(&fast), BODY_WAIT);
+    assert_true(object_is_held_up(scene.object));
+    pass_time(5000);
+    assert_int_equal(read_all(&fast), BODY_END);
+    assert_int_equal(fast.at, 20 * PIECE_BYTES);
+    assert_int_equal(read_piece(&slow), BODY_FAIL);
+    assert_int_equal(slow.reader.body.error, -E_CLIENT_SLOW);
+    expect_end(0);
+    close_client(&fast);
+    close_client(&slow);
+}
+
 /* Nobody reads and it may not be stored: there is nothing to fetch it for. */
 static void test_too_large_for_nobody_is_given_up(void **state)
 {
@@ -475,6 +547,9 @@ int main(void)
         TEST(test_failing_fails_the_readers),
         TEST(test_abort_ends_it_once),
         TEST(test_too_large_is_read_but_not_stored),
+        TEST(test_what_does_not_end_is_not_stored),
+        TEST(test_what_does_not_end_ends_where_nobody_reads),
+        TEST(test_a_slow_reader_is_left_behind),
         TEST(test_exactly_what_may_be_stored),
         TEST(test_too_large_for_nobody_is_given_up),
         TEST(test_no_memory_is_read_but_not_stored),

@@ -467,6 +467,41 @@ static void test_a_slow_reader_holds_so_much(void **state)
     assert_nothing_left();
 }
 
+static void test_a_slow_reader_is_left_behind_by_a_faster_one_only(void **state)
+{
+    (void)state;
+    struct client slow, fast;
+    struct object *o = new_object(1 << 20, true);
+    open_client(&slow, o, 0, UINT64_MAX);
+    open_client(&fast, o, 0, UINT64_MAX);
+    assert_false(object_leave_slow_readers(o)); /* retained: nobody waits for anybody */
+    object_stop_retaining(o, 20000);
+    append(o, 10000);
+    assert_int_equal(pull_all(&fast), BODY_WAIT);
+    assert_false(object_is_held_up(o) || object_leave_slow_readers(o));
+    append(o, 15000);
+    worker_run_notes(&worker);
+    assert_true(object_is_held_up(o));
+    assert_false(object_leave_slow_readers(o)); /* the fastest has not read all that there is */
+    assert_int_equal(pull_all(&fast), BODY_WAIT);
+    assert_true(object_join(o));
+    assert_false(object_leave_slow_readers(o)); /* who has joined may begin at the start */
+    object_leave(o);
+    assert_int_equal(o->payload->first, 0);
+    assert_true(object_leave_slow_readers(o));
+    assert_int_equal(o->payload->first, 25000);
+    assert_int_equal(pull(&slow), BODY_FAIL);
+    assert_int_equal(slow.reader.body.error, -E_CLIENT_SLOW);
+    append(o, 5000);
+    worker_run_notes(&worker);
+    assert_int_equal(pull_all(&fast), BODY_WAIT);
+    assert_int_equal(o->payload->first, 30000); /* who was left behind holds nothing any more */
+    close_client(&slow);
+    close_client(&fast);
+    object_drop(&o);
+    assert_nothing_left();
+}
+
 /* ---- who comes too late ---- */
 
 static void test_what_has_gone_is_never_an_end(void **state)
@@ -804,6 +839,7 @@ int main(void)
         cmocka_unit_test(test_room_is_what_readers_need),
         cmocka_unit_test(test_the_window_shrinks_while_memory_is_tight),
         cmocka_unit_test(test_a_slow_reader_holds_so_much),
+        cmocka_unit_test(test_a_slow_reader_is_left_behind_by_a_faster_one_only),
         cmocka_unit_test(test_what_has_gone_is_never_an_end),
         cmocka_unit_test(test_abandoned_is_told_once),
         cmocka_unit_test(test_the_head_wakes_everybody_once),

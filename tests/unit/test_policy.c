@@ -12,6 +12,7 @@
 #include "protocols/http/date.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
+#define CC          "Cache-Control: "
 
 static const int64_t now_s = 1700000000, now_ms = 1700000000000;
 static const int64_t forever_ms = ((int64_t)1 << 31) * 1000;
@@ -188,6 +189,14 @@ static void directives_that_forbid(void **state)
         { 200, "", "Cache-Control: max-age=60, no-cache=\"Set-Cookie\"|Set-Cookie: a=b", STORE_OK,
           60 },
         { 200, "", "Cache-Control: max-age=60|Vary: *", STORE_VARY_STAR, 0 },
+        { 200, "", CC "max-age=60|Content-Type: text/event-stream", STORE_ENDLESS, 0 },
+        { 200, "", CC "max-age=60|Content-Type: Text/Event-Stream ; charset=utf-8", STORE_ENDLESS,
+          0 },
+        { 200, "",
+          CC "max-age=60|Content-Type: a/b|Content-Type: multipart/x-mixed-replace;boundary=x",
+          STORE_ENDLESS, 0 },
+        { 200, "", CC "max-age=60|Content-Type: text/event-streams", STORE_OK, 60 },
+        { 200, "", CC "max-age=60|Content-Type: a/b; x=text/event-stream", STORE_OK, 60 },
         { 200, "", "Cache-Control: max-age=60|Vary: a|Vary: b, *", STORE_VARY_STAR, 0 },
         { 200, "", "Cache-Control: max-age=60|Vary: a, b", STORE_OK, 60 },
         { 200, "Cache-Control: no-store", "Cache-Control: max-age=60", STORE_OK, 60 },
@@ -452,8 +461,6 @@ static void check_reuse(const struct cache_policy *p, const struct reuse_row *ro
         assert_false(policy_may_use(p, &req, AUDIENCE_ONE, &f, true, at_ms));
     }
 }
-
-#define CC "Cache-Control: "
 
 static void reuse_by_age_and_windows(void **state)
 {
@@ -738,6 +745,7 @@ static void an_error_has_an_audience_if_it_says_nothing(void **state)
         { 503, "Expires: 0", AUDIENCE_ONE },
         { 503, "Set-Cookie: a=b", AUDIENCE_ONE },
         { 503, "Vary: *", AUDIENCE_ONE },
+        { 503, "Content-Type: text/event-stream", AUDIENCE_ONE },
     };
     for (size_t i = 0; i < COUNT(rows); i++) {
         struct freshness f;

@@ -152,6 +152,39 @@ static void test_trailers_pass(void **state)
     end(b);
 }
 
+/* It tells whether there is a byte, and loses none. */
+static void test_a_probe_loses_nothing(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *script;
+        enum body_result result;
+        uint64_t bytes;
+    } probes[] = {
+        { ".", BODY_END, 0 },  { "3.", BODY_DATA, 3 }, { "333.", BODY_DATA, 9 },
+        { "!", BODY_FAIL, 0 }, { "w.", BODY_WAIT, 0 }, { "w33.", BODY_WAIT, 6 },
+    };
+    for (size_t i = 0; i < sizeof probes / sizeof *probes; i++) {
+        struct body *b = limited(probes[i].script, 9);
+        enum body_result result = upload_probe(b);
+        assert_int_equal(result, probes[i].result);
+        if (result == BODY_WAIT) {
+            wake(&inner);
+            assert_int_equal(woken, 1);
+            result = upload_probe(b);
+        }
+        if (result == BODY_DATA) assert_int_equal(drain(b).bytes, probes[i].bytes);
+        end(b);
+    }
+    struct body *b = limited("5.", 4);
+    assert_int_equal(upload_probe(b), BODY_FAIL);
+    assert_int_equal(b->error, -E_BODY_TOO_LARGE);
+    end(b);
+    b = limited("5.", 5); /* probed, and never pulled */
+    assert_int_equal(upload_probe(b), BODY_DATA);
+    end(b);
+}
+
 static void test_closing_closes_both_also_while_waiting(void **state)
 {
     (void)state;
@@ -182,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_up_to_the_limit),
         cmocka_unit_test(test_trailers_pass),
+        cmocka_unit_test(test_a_probe_loses_nothing),
         cmocka_unit_test(test_closing_closes_both_also_while_waiting),
     };
     return cmocka_run_group_tests(tests, start, stop);
