@@ -74,7 +74,9 @@ void claims_drop(const struct config_route *r, bool trusted, struct fields *fiel
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < fields->n; i++) {
-        if (goes_on(r, trusted, &fields->v[i])) fields->v[kept++] = fields->v[i];
+        if (!goes_on(r, trusted, &fields->v[i])) continue;
+        if (kept < i) fields->v[kept] = fields->v[i];
+        kept++;
     }
     fields->n = kept;
 }
