@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cache/key.h"
+#include "edge/base/check.h"
 #include "edge/claims.h"
 #include "protocols/http/accept.h"
 #include "protocols/http/value.h"
@@ -90,6 +91,13 @@ static void copy_fields(struct build *b)
         b->places[place].at = b->out->n;
         b->out->v[b->out->n++] = from->v[i];
     }
+}
+
+/* Only claims_drop's survivors come here: what is extended was written by trusted proxies. */
+static bool says_of_hops(const struct build *b)
+{
+    return b->places[ADDRESSES].lines || b->places[PROTO].lines || b->places[HOST].lines ||
+           b->places[FORWARDED].lines;
 }
 
 /* What passed of a field that has a place. */
@@ -224,6 +232,7 @@ void forward_request(const struct forward *f, const struct request *from, struct
     };
     b.peer = peer_text(f->peer, a);
     copy_fields(&b);
+    CHECK(!says_of_hops(&b) || config_is_trusted(f->config, f->peer->address));
     put_lines(&b);
     count_forward(&b);
     header_rules_apply(f->route->request_headers, f->route->request_header_count, &out->fields, a);

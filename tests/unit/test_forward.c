@@ -10,6 +10,7 @@
 #include "edge/base/error.h"
 #include "edge/claims.h"
 #include "edge/forward.h"
+#include "tests/unit/broken_rule.h"
 
 #define COUNT(rows) (sizeof(rows) / sizeof *(rows))
 #define STRANGER    "192.0.2.7"
@@ -231,6 +232,20 @@ static void test_what_was_taken_of_proxies_is_extended(void **state)
           ALONE },
     };
     assert_rows(rows, COUNT(rows));
+}
+
+static void forward_a_claim(void)
+{
+    struct peer peer = peer_of(STRANGER);
+    struct request from = request_of("X-Forwarded-For: 6.6.6.6\n"), out;
+    struct forward f = { .config = &config, .route = &plain_route, .peer = &peer };
+    forward_request(&f, &from, &arena, &out);
+}
+
+static void test_no_claim_of_a_stranger_comes_here(void **state)
+{
+    (void)state;
+    assert_true(check_fires(forward_a_claim, "config_is_trusted"));
 }
 
 static void test_no_authority(void **state)
@@ -475,6 +490,7 @@ int main(void)
         TEST(test_accept_encoding_is_sent_as_keyed),
         TEST(test_via_and_loop_are_extended),
         TEST(test_what_was_taken_of_proxies_is_extended),
+        TEST(test_no_claim_of_a_stranger_comes_here),
         TEST(test_no_authority),
         TEST(test_ipv6_and_https),
         TEST(test_what_is_no_field),
