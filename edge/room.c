@@ -14,25 +14,44 @@ static void on_note(struct note *n)
     close_idle(e, atomic_exchange(&e->room_owed, 0));
 }
 
-/* Another worker's view of it may be a moment old. */
-static bool has_idle(struct edge *e, int64_t *since_ms)
+/* What a worker tells of its idle connections, which may be a moment old. */
+struct offer {
+    unsigned idle, owed;
+    int64_t since_ms; /* of the longest idle one, before it has closed those that are owed */
+};
+
+static struct offer offer_of(struct edge *e)
 {
-    unsigned count = atomic_load_explicit(&e->sites.idle_count, memory_order_relaxed);
-    *since_ms = atomic_load_explicit(&e->sites.idle_since_ms, memory_order_relaxed);
-    return count > atomic_load_explicit(&e->room_owed, memory_order_relaxed);
+    return (struct offer){
+        .idle = atomic_load_explicit(&e->sites.idle_count, memory_order_relaxed),
+        .owed = atomic_load_explicit(&e->room_owed, memory_order_relaxed),
+        .since_ms = atomic_load_explicit(&e->sites.idle_since_ms, memory_order_relaxed),
+    };
+}
+
+/* Where some are owed already, the next one there has not been idle for as long as it says. */
+static bool is_better(const struct offer *a, const struct offer *b)
+{
+    return a->owed != b->owed ? a->owed < b->owed : a->since_ms < b->since_ms;
+}
+
+static struct edge *find_longest(struct node *n)
+{
+    struct edge *longest = NULL;
+    struct offer best = { 0 };
+    for (unsigned i = 0; i < n->edge_count; i++) {
+        struct offer offer = offer_of(&n->edges[i]);
+        if (offer.idle <= offer.owed || (longest && !is_better(&offer, &best))) continue;
+        longest = &n->edges[i];
+        best = offer;
+    }
+    return longest;
 }
 
 bool room_make(struct edge *e)
 {
     struct node *n = e->node;
-    struct edge *longest = NULL;
-    int64_t least_ms = INT64_MAX, since_ms;
-    if (atomic_load(&n->stopping)) return false;
-    for (unsigned i = 0; i < n->edge_count; i++) {
-        if (!has_idle(&n->edges[i], &since_ms) || since_ms >= least_ms) continue;
-        longest = &n->edges[i];
-        least_ms = since_ms;
-    }
+    struct edge *longest = atomic_load(&n->stopping) ? NULL : find_longest(n);
     if (longest == e)
         close_idle(e, 1);
     else if (longest && atomic_fetch_add(&longest->room_owed, 1) == 0)
