@@ -56,7 +56,7 @@ struct slice listener_alt_svc(const struct peer *peer)
 static bool read_peer(int fd, struct peer *out)
 {
     static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
-    struct sockaddr_storage from;
+    struct sockaddr_storage from = { 0 };
     socklen_t bytes = sizeof from;
     *out = (struct peer){ 0 };
     if (getpeername(fd, (struct sockaddr *)&from, &bytes) < 0) return false;

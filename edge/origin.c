@@ -292,6 +292,7 @@ struct origin_server *origin_next_server(struct origin *o, struct origin_server 
         sum += (int)s->config->weight;
         if (!best || s->current > best->current) best = s;
     }
+    CHECK(best); /* one has the best rank */
     best->current -= sum;
     return best;
 }

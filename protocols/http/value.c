@@ -232,7 +232,7 @@ bool value_percent_decode(struct slice s, struct arena *a, struct slice *out)
     while (s.n) {
         bool escape = s.p[0] == '%';
         if (escape && (s.n < 3 || hex_digit(s.p[1]) < 0 || hex_digit(s.p[2]) < 0)) return false;
-        *at++ = escape ? (char)(hex_digit(s.p[1]) << 4 | hex_digit(s.p[2])) : s.p[0];
+        *at++ = escape ? (char)(hex_digit(s.p[1]) * 16 + hex_digit(s.p[2])) : s.p[0];
         s = slice_skip(s, escape ? 3 : 1);
     }
     *at = 0;
