@@ -168,8 +168,8 @@ class H2Connection(Multiplexed):
                 self.http.send_headers(stream.number, octets(trailers), end_stream=True)
             else:
                 self.http.end_stream(stream.number)
-        except h2.exceptions.StreamClosedError:
-            return  # the node has reset it: reading tells
+        except (h2.exceptions.StreamClosedError, KeyError):
+            return  # the node has reset it: reading tells; what is over, the library forgets
         self.flush()
 
     def allow(self, stream, n):
