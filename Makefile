@@ -206,7 +206,7 @@ fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a
 
 fuzz: $(OUT)/fuzz/fuzz_$(FUZZ)  ## fuzz one target: make fuzz FUZZ=name TIME=60
 	@mkdir -p tests/fuzz/corpus/$(FUZZ) $(OUT)/found/$(FUZZ)
-	$< -max_total_time=$(or $(TIME),60) -artifact_prefix=$(OUT)/ \
+	$< -max_total_time=$(or $(TIME),60) -artifact_prefix=$(OUT)/ $(addprefix -dict=,$(wildcard tests/fuzz/$(FUZZ).dict)) \
 	    $(OUT)/found/$(FUZZ) tests/fuzz/corpus/$(FUZZ)
 
 # The disk tier's code without a server: what it costs by itself.
