@@ -48,12 +48,11 @@ struct h2_stream *h2_stream_open(struct h2_server *s, int32_t id)
     return st;
 }
 
-/* What nobody will read counts as read, or it would be missing from the connection's window. */
+/* What nobody will read counts as read. */
 static void discard_input(struct h2_stream *st)
 {
     size_t n = inbox_unread(&st->in).n;
-    if (n && st->id) nghttp2_session_consume(st->server->session, st->id, n);
-    if (n && !st->id) nghttp2_session_consume_connection(st->server->session, n);
+    if (n && st->id) nghttp2_session_consume_stream(st->server->session, st->id, n);
     inbox_clear(&st->in, h2_worker(st->server));
 }
 
@@ -174,11 +173,14 @@ static void wake(struct h2_stream *st)
     st->request_body.ready(&st->request_body);
 }
 
+/* The connection's window is given back at once, so that uploads that stand still take nothing from
+ * the others; their own windows bound what waits here. */
 void h2_stream_data(struct h2_stream *st, struct slice bytes)
 {
     struct h2_server *s = st->server;
     bool wanted = st->x.request_body && !st->ended && !st->in_error;
     if (wanted && inbox_append(&st->in, h2_worker(s), bytes)) {
+        nghttp2_session_consume_connection(s->session, bytes.n);
         wake(st);
         return;
     }
@@ -212,17 +214,14 @@ static enum body_result wait_for_more(struct h2_stream *st)
     return BODY_WAIT;
 }
 
-/* What is handed out is credited: the client may send as much again. */
+/* What is handed out is credited to the stream: the client may send as much again. */
 static void hand_out(struct h2_stream *st, struct span *out)
 {
     struct slice data = inbox_unread(&st->in);
     *out = inbox_span(&st->in, data);
     st->x.body_received_bytes += data.n;
     inbox_consume(&st->in, h2_worker(st->server), data.n);
-    if (st->id)
-        nghttp2_session_consume(st->server->session, st->id, data.n);
-    else
-        nghttp2_session_consume_connection(st->server->session, data.n);
+    if (st->id) nghttp2_session_consume_stream(st->server->session, st->id, data.n);
 }
 
 static enum body_result pull(struct body *b, struct span *out)

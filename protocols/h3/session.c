@@ -103,6 +103,13 @@ static int on_end_trailers(nghttp3_conn *http, int64_t id, int fin, void *sessio
     return 0;
 }
 
+/* Nothing of it waits here. */
+static void pass_over(struct h3_session *h, int64_t id, size_t n)
+{
+    h->transport->received(h, n);
+    h->transport->consumed(h, id, n);
+}
+
 static int on_data(nghttp3_conn *http, int64_t id, const uint8_t *data, size_t n, void *session,
                    void *stream)
 {
@@ -110,9 +117,10 @@ static int on_data(nghttp3_conn *http, int64_t id, const uint8_t *data, size_t n
     struct h3_session *h = session;
     (void)http;
     if (!s || !s->begun || s->ended || s->in_refused) {
-        h->transport->consumed(h, id, n);
+        pass_over(h, id, n);
         return 0;
     }
+    h->transport->received(h, n);
     if (h3_take_body(s, slice_of((const char *)data, n))) return 0;
     h->transport->consumed(h, id, n);
     h3_fail_request_body(s, -E_NO_MEMORY);
@@ -134,7 +142,7 @@ static int on_deferred_consume(nghttp3_conn *http, int64_t id, size_t n, void *s
 {
     struct h3_session *h = session;
     (void)http, (void)stream;
-    h->transport->consumed(h, id, n);
+    pass_over(h, id, n);
     return 0;
 }
 
@@ -394,7 +402,7 @@ int h3_session_receive(struct h3_session *s, int64_t id, struct slice bytes, boo
     nghttp3_ssize n = read_stream(s, id, bytes, fin);
     if (n < 0 && !refuse_message(s, id, n) && !refuse_incomplete(s, id, n, fin))
         return code_of((int)n);
-    if (n > 0) s->transport->consumed(s, id, (size_t)n);
+    if (n > 0) pass_over(s, id, (size_t)n);
     if (s->flooded) return NGHTTP3_H3_EXCESSIVE_LOAD;
     if (s->requests >= s->client->service->limits->requests_per_connection) h3_session_shut(s);
     return 0;

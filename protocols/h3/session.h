@@ -17,7 +17,8 @@
 #include "protocols/http/flood.h"
 #include "protocols/http/service.h"
 
-/* Streams whose bodies may wait at a time with all their credit used up. */
+/* The connection's credit, in windows of streams. It is given back at once, so that uploads that
+ * stand still take nothing from the others; their own windows bound what waits here. */
 #define H3_WINDOWS 8
 /* Besides control and QPACK, each one of which a client opens once, some of types that nobody knows
  * (RFC 9114 section 6.2.3). */
@@ -29,7 +30,8 @@ struct h3_session;
 struct h3_transport_ops {
     /* A unidirectional stream of ours; false where the client does not allow one. */
     bool (*open)(struct h3_session *s, int64_t *id);
-    /* The client may send so many bytes more. */
+    /* The client may send so many bytes more, on all streams together and on one. */
+    void (*received)(struct h3_session *s, size_t n);
     void (*consumed)(struct h3_session *s, int64_t id, size_t n);
     /* RESET_STREAM, and STOP_SENDING. */
     void (*reset)(struct h3_session *s, int64_t id, uint64_t code);

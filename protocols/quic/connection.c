@@ -27,12 +27,19 @@ static bool h3_open(struct h3_session *s, int64_t *id)
     return ngtcp2_conn_open_uni_stream(of_session(s)->conn, id, NULL) == 0;
 }
 
+static void h3_received(struct h3_session *s, size_t n)
+{
+    struct quic_connection *c = of_session(s);
+    if (c->state != QUIC_OPEN) return;
+    ngtcp2_conn_extend_max_offset(c->conn, n);
+    quic_connection_wake(c);
+}
+
 static void h3_consumed(struct h3_session *s, int64_t id, size_t n)
 {
     struct quic_connection *c = of_session(s);
     if (c->state != QUIC_OPEN) return;
     ngtcp2_conn_extend_max_stream_offset(c->conn, id, n);
-    ngtcp2_conn_extend_max_offset(c->conn, n);
     quic_connection_wake(c);
 }
 
@@ -66,6 +73,7 @@ static void h3_wake(struct h3_session *s)
 }
 
 static const struct h3_transport_ops transport = { .open = h3_open,
+                                                   .received = h3_received,
                                                    .consumed = h3_consumed,
                                                    .reset = h3_reset,
                                                    .stop = h3_stop,

@@ -436,6 +436,22 @@ def test_a_stream_nobody_reads_does_not_stop_another(origin, verge):
         assert unread.rest() == pattern(5 * MEGABYTE)
 
 
+def test_uploads_that_stand_still_do_not_stop_another(origin, verge):
+    """More of them than fit into the connection's window."""
+    origin.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    gate = origin.gate()
+    origin.on("/slow", lambda exchange: gate.wait())
+    origin.on("/up", lambda exchange: exchange.reply(Reply(body=exchange.read_body())))
+    body = pattern(8 * MEGABYTE)
+    with H2Connection(verge.port) as connection:
+        slow = [connection.open() for _ in range(10)]
+        for stream in slow:
+            stream.begin("POST", "/slow", length=len(body))
+            assert stream.push(body, patience_s=0.3) < len(body)
+        connection.request("POST", "/up", body=body[:MEGABYTE])
+        assert connection.response().body == body[:MEGABYTE]
+
+
 def test_many_streams_each_get_their_own(origin, verge):
     for n in range(100):
         origin.on(f"/{n}", fresh(pattern(20_000, n)))

@@ -477,6 +477,22 @@ def test_a_stream_nobody_reads_does_not_stop_another(origin, connection):
     assert unread.rest() == body
 
 
+def test_uploads_that_stand_still_do_not_stop_another(origin, verge):
+    """More of them than fit into the connection's window."""
+    origin.listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384)
+    gate = origin.gate()
+    origin.on("/slow", lambda exchange: gate.wait())
+    origin.on("/up", lambda exchange: exchange.reply(Reply(body=exchange.read_body())))
+    body = pattern(8 * MEGABYTE)
+    connection = verge.client.connect()
+    slow = [connection.open() for _ in range(10)]
+    for stream in slow:
+        stream.begin("POST", "/slow", length=len(body))
+        assert stream.push(body, patience_s=0.3) < len(body)
+    connection.request("POST", "/up", body=body[:MEGABYTE])
+    assert connection.response().body == body[:MEGABYTE]
+
+
 def test_more_requests_than_may_be_at_a_time_wait_for_their_turn(origin, connection):
     for n in range(300):
         origin.on(f"/{n}", fresh(pattern(5000, n)))

@@ -36,6 +36,11 @@ static bool transport_open(struct h3_session *s, int64_t *id)
     return true;
 }
 
+static void transport_received(struct h3_session *s, size_t n)
+{
+    (void)s, (void)n;
+}
+
 static void transport_consumed(struct h3_session *s, int64_t id, size_t n)
 {
     (void)s, (void)n;
@@ -61,6 +66,7 @@ static void nothing(struct h3_session *s)
 }
 
 static const struct h3_transport_ops transport = { .open = transport_open,
+                                                   .received = transport_received,
                                                    .consumed = transport_consumed,
                                                    .reset = transport_reset,
                                                    .stop = transport_stop,

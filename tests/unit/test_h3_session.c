@@ -22,6 +22,11 @@ static bool open_uni(struct h3_session *s, int64_t *id)
     return true;
 }
 
+static void on_received(struct h3_session *s, size_t n)
+{
+    (void)s, (void)n;
+}
+
 static void on_consumed(struct h3_session *s, int64_t id, size_t n)
 {
     (void)s, (void)id, (void)n;
@@ -39,6 +44,7 @@ static void nothing(struct h3_session *s)
 }
 
 static const struct h3_transport_ops transport = { .open = open_uni,
+                                                   .received = on_received,
                                                    .consumed = on_consumed,
                                                    .reset = on_code,
                                                    .stop = on_code,
