@@ -75,13 +75,29 @@ static void answer(struct exchange *x, const struct resource *resource)
         admin_refuse_method(x, allowed(resource));
 }
 
+/* ---- by which name ---- */
+
+/* A foreign page can have its own name lead here (DNS rebinding), and would read what its visitor's
+ * browser gets; but the browser says which name it asks. HTTP/1.0 need not say any. */
+static bool may_be_asked(const struct config *c, const struct request *r)
+{
+    struct slice host = authority_host(r->authority);
+    if (host.n == 0 || slice_eq_nocase(host, SLICE("localhost"))) return true;
+    for (size_t i = 0; i < c->admin.host_count; i++) {
+        if (slice_eq_nocase(host, c->admin.hosts[i])) return true;
+    }
+    return config_listen_has_host(&c->admin.listen, host);
+}
+
 /* ---- the handler ---- */
 
 static void begin(struct exchange *x)
 {
     const struct resource *resource = find_resource(target_path(x->request.target));
     x->edge = NULL;
-    if (resource)
+    if (!may_be_asked(edge_of(x->worker)->config, &x->request))
+        admin_send_text(x, 421, SLICE("not asked by this name; admin { hosts } tells which\n"));
+    else if (resource)
         answer(x, resource);
     else
         admin_send_text(x, 404, SLICE("not found\n"));

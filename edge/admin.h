@@ -9,8 +9,9 @@
  *     GET    /cache/object?key=                      all there is of one key (admin_object)
  *     DELETE /cache/object?key=                      and that it goes
  *
- * Everything else 404, another method 405 with Allow, wrong parameters 400 and a sentence. Runs on
- * the workers like everything. */
+ * A host that is none of localhost, the listener's address and the configured ones 421, what is not
+ * there 404, another method 405 with Allow, wrong parameters 400 and a sentence. Runs on the
+ * workers like everything. */
 #ifndef VERGE_EDGE_ADMIN_H
 #define VERGE_EDGE_ADMIN_H
 

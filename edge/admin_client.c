@@ -128,13 +128,25 @@ static bool read_answer(struct admin_answer *a, size_t n)
     return field && strtoull(field + strlen("\r\nContent-Length:"), NULL, 10) == a->body.n;
 }
 
+/* The address by which the node was reached, since it need not know the name that led to it. */
+static void name_peer(int fd, char host[NI_MAXHOST + 2])
+{
+    struct sockaddr_storage peer = { 0 };
+    socklen_t bytes = sizeof peer;
+    char text[NI_MAXHOST] = "localhost";
+    getpeername(fd, (struct sockaddr *)&peer, &bytes);
+    getnameinfo((struct sockaddr *)&peer, bytes, text, sizeof text, NULL, 0, NI_NUMERICHOST);
+    snprintf(host, NI_MAXHOST + 2, strchr(text, ':') ? "[%s]" : "%s", text);
+}
+
 static bool exchange(int fd, const char *address, const char *method, const char *target,
                      struct admin_answer *out)
 {
-    char *request;
+    char *request, host[NI_MAXHOST + 2];
     size_t n;
+    name_peer(fd, host);
     if (asprintf(&request, "%s %s HTTP/1.1\r\nHost: %s\r\nConnection: close\r\n\r\n", method,
-                 target, address) < 0)
+                 target, host) < 0)
         return complain(address, strerror(ENOMEM));
     bool sent = send_all(fd, request, strlen(request));
     free(request);

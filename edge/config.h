@@ -153,6 +153,8 @@ struct config {
     struct {
         bool enabled;
         struct config_listen listen;
+        const struct slice *hosts; /* names by which it may be asked, besides its own */
+        size_t host_count;
     } admin;
 
     struct {
@@ -165,6 +167,10 @@ struct config {
     struct slice warnings; /* what was hardly meant, in the form of config_load's messages */
     struct arena arena;
 };
+
+/* Whether host (of an authority, IPv6 in brackets) is the listener's address, or any address where
+ * it listens on all. */
+bool config_listen_has_host(const struct config_listen *l, struct slice host);
 
 /* Reads and checks a file. On success one reference belongs to the caller. On failure NULL, after
  * at least one message of the form file:line:column, the line, a caret, the reason and perhaps a

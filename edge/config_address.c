@@ -104,6 +104,22 @@ const char *config_read_listen(struct slice text, struct config_listen *out)
                : "is not an address; a listener takes no name";
 }
 
+bool config_listen_has_host(const struct config_listen *l, struct slice host)
+{
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&l->address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&l->address;
+    bool is_v4 = l->address.ss_family == AF_INET;
+    struct in_addr asked4;
+    struct in6_addr asked6;
+    bool reads4 = read_address(AF_INET, host, &asked4), reads6 = false;
+    if (host.n > 2 && host.p[0] == '[')
+        reads6 = read_address(AF_INET6, slice_of(host.p + 1, host.n - 2), &asked6);
+    if (is_v4 ? v4->sin_addr.s_addr == INADDR_ANY : IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr))
+        return reads4 || reads6;
+    return is_v4 ? reads4 && asked4.s_addr == v4->sin_addr.s_addr
+                 : reads6 && IN6_ARE_ADDR_EQUAL(&asked6, &v6->sin6_addr);
+}
+
 const char *config_read_host_port(struct slice text, struct slice *host, uint16_t *port)
 {
     bool bracketed;

@@ -1,4 +1,7 @@
 /* Directives of the top level, of cache, limits and admin. target is the struct config. */
+#include <errno.h>
+#include <sys/stat.h>
+
 #include "edge/config_builder.h"
 
 #define WORKERS_MAX      256
@@ -53,6 +56,25 @@ void config_apply_trusted_proxy(struct config_builder *b, const struct config_di
     for (size_t i = 0; i < item->arg_count; i++) push_proxy(b, target, &item->args[i]);
 }
 
+/* Whether a log can be opened there, without making it; what this user may do decides nothing, who
+ * checks need not be who runs. */
+static void check_log(struct config_builder *b, const struct conf_word *w)
+{
+    static const char *const streams[] = { "-", "stdout", "stderr" };
+    struct slice folder = w->text;
+    struct stat is;
+    for (size_t i = 0; i < sizeof streams / sizeof *streams; i++) {
+        if (slice_eq(w->text, slice_str(streams[i]))) return;
+    }
+    while (folder.n && folder.p[folder.n - 1] != '/') folder.n--;
+    const char *path =
+        folder.n ? arena_printf(&b->config->arena, "%.*s", SLICE_ARGS(folder)).p : ".";
+    if (stat(path, &is) < 0)
+        conf_fail(&b->report, w->at, NULL, "\"%s\": %s", path, strerror(errno));
+    else if (stat(w->text.p, &is) == 0 && S_ISDIR(is.st_mode))
+        refuse(b, w, "is a folder", "the name of a file in it");
+}
+
 void config_apply_access_log(struct config_builder *b, const struct config_directive *d,
                              const struct conf_item *item, void *target)
 {
@@ -61,6 +83,7 @@ void config_apply_access_log(struct config_builder *b, const struct config_direc
     static const char *const formats[] = { "combined", "json", NULL };
     bool off = slice_eq(item->args[0].text, SLICE("off"));
     c->log.access_path = off ? SLICE_NONE : item->args[0].text;
+    if (!off) check_log(b, &item->args[0]);
     if (item->arg_count == 1) return;
     const struct conf_word *w = &item->args[1];
     if (slice_eq(w->text, SLICE("json")))
@@ -73,8 +96,9 @@ void config_apply_access_log(struct config_builder *b, const struct config_direc
 void config_apply_error_log(struct config_builder *b, const struct config_directive *d,
                             const struct conf_item *item, void *target)
 {
-    (void)b, (void)d;
+    (void)d;
     struct config *c = target;
+    check_log(b, &item->args[0]);
     bool standard = slice_eq(item->args[0].text, SLICE("stderr"));
     c->log.error_path = standard ? SLICE_NONE : item->args[0].text;
 }
@@ -189,4 +213,19 @@ void config_apply_admin_listen(struct config_builder *b, const struct config_dir
     (void)d;
     struct config *c = target;
     config_take_listen(b, &item->args[0], &c->admin.listen);
+}
+
+void config_apply_admin_hosts(struct config_builder *b, const struct config_directive *d,
+                              const struct conf_item *item, void *target)
+{
+    (void)d;
+    struct config *c = target;
+    struct slice *hosts = arena_alloc(&c->arena, item->arg_count * sizeof *hosts);
+    for (size_t i = 0; i < item->arg_count; i++) {
+        const struct conf_word *w = &item->args[i];
+        refuse(b, w, config_is_host_name(w->text) ? NULL : "is no host name", NULL);
+        hosts[i] = w->text;
+    }
+    c->admin.hosts = hosts;
+    c->admin.host_count = item->arg_count;
 }

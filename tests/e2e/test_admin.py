@@ -4,7 +4,11 @@ import re
 
 import pytest
 
-from harness import Reply, fresh
+from harness import Client, Reply, fresh
+
+
+def ask(node, path, host):
+    return Client(node.admin_port).get(path, {"Host": host})
 
 
 def test_healthz(verge):
@@ -92,3 +96,38 @@ def test_admin_paths_are_not_on_the_public_side(origin, verge):
     for path in ("/metrics", "/healthz", "/config"):
         verge.client.get(path)
         assert origin.count(path) == 1
+
+
+def test_a_disk_is_up_only_where_there_is_one(verge):
+    assert "verge_disk_up" not in verge.admin("/metrics").body.decode()
+    assert "verge_disk_write_errors_total" in verge.admin("/metrics").body.decode()
+
+
+@pytest.mark.parametrize("path", ["/config", "/metrics", "/healthz", "/cache", "/none"])
+def test_a_foreign_name_is_refused(verge, path):
+    for host in ("evil.example", "evil.example:9145", "127.0.0.2", "[::1]", "127.0.0.1.evil.example"):
+        response = ask(verge, path, host)
+        assert response.status == 421 and b"node" not in response.body, host
+
+
+@pytest.mark.parametrize("host", ["localhost", "LocalHost:80", "127.0.0.1", "127.0.0.1:1"])
+def test_its_own_names_are_answered(verge, host):
+    assert ask(verge, "/healthz", host).status == 200
+
+
+def test_names_can_be_configured(verge):
+    configured = verge.file.read_text().replace("admin {", "admin { hosts Node.Example other;")
+    verge.file.write_text(configured)
+    verge.reload()
+    assert ask(verge, "/config", "node.example:9145").status == 200
+    assert ask(verge, "/config", "other").status == 200
+    assert ask(verge, "/config", "evil.example").status == 421
+
+
+def test_a_listener_on_all_addresses_is_asked_by_any_address(start):
+    node = start(config="""
+        origin app { server 127.0.0.1:$origin_port; }
+        site * { listen 127.0.0.1:$port; route * { origin app; } }
+        admin { listen 0.0.0.0:$admin_port; }""")
+    assert ask(node, "/healthz", "192.0.2.1").status == 200
+    assert ask(node, "/healthz", "evil.example").status == 421

@@ -161,7 +161,7 @@ class Verge:
     def admin(self, path, method="GET", body=None):
         client = Client(self.admin_port)
         try:
-            return client.request(method, path, [("Connection", "close")], body)
+            return client.request(method, path, [("Host", "localhost"), ("Connection", "close")], body)
         finally:
             client.close()
 
