@@ -20,13 +20,15 @@
 
 /* ---- the process ---- */
 
+/* Those with a meaning, and those that would end the process without one. */
 static sigset_t signals(void)
 {
-    static const int numbers[] = { SIGHUP, SIGUSR1, SIGQUIT, SIGTERM, SIGINT };
+    static const int numbers[] = { SIGHUP,    SIGUSR1, SIGQUIT, SIGTERM,   SIGINT, SIGUSR2, SIGALRM,
+                                   SIGVTALRM, SIGPROF, SIGIO,   SIGSTKFLT, SIGPWR, SIGXCPU };
     sigset_t set;
     sigemptyset(&set);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) sigaddset(&set, numbers[i]);
-    sigaddset(&set, NODE_ENDED_SIGNAL);
+    for (int i = SIGRTMIN; i <= SIGRTMAX; i++) sigaddset(&set, i); /* NODE_ENDED_SIGNAL, too */
     return set;
 }
 
@@ -36,6 +38,7 @@ static void block_signals(void)
     sigset_t set = signals();
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of its write */
 }
 
 static void raise_file_limit(void)
@@ -101,6 +104,7 @@ static bool open_error_log(struct node *n, const struct config *c)
 
 static bool start_threads(struct node *n, const struct config *c)
 {
+    if (c->cache.disk_path.n == 0) metric_leave_out(METRIC_DISK_UP);
     if (offload_start(OFFLOAD_THREADS, OFFLOAD_QUEUE_MAX) < 0) return false;
     return node_start(n, c) == 0;
 }
@@ -184,6 +188,14 @@ static int64_t abort_all(struct node *n)
     return ABORT_MS;
 }
 
+static void ignore(int number)
+{
+    const char *name = sigabbrev_np(number);
+    if (number == NODE_ENDED_SIGNAL) return;
+    log_event(LOG_WARNING, "signal %s%s ignored: it means nothing to a node", name ? "SIG" : "",
+              name ? name : "of an application");
+}
+
 /* Until all edges have ended; false where they do not in time. */
 static bool serve_signals(struct node *n, const char *file)
 {
@@ -193,8 +205,12 @@ static bool serve_signals(struct node *n, const char *file)
         bool graceful = number == SIGQUIT && !n->stopping;
         bool end = number == SIGQUIT || number == SIGTERM || number == SIGINT;
         if (number == 0) return false;
-        if (number == SIGHUP) reload(n, file);
-        if (number == SIGUSR1) reopen_logs(n);
+        if (number == SIGHUP)
+            reload(n, file);
+        else if (number == SIGUSR1)
+            reopen_logs(n);
+        else if (!end)
+            ignore(number);
         if (graceful)
             until_ms = now_ms() + stop(n);
         else if (end && !n->aborting)

@@ -61,23 +61,23 @@ static void line_end(struct line *l, bool cut)
     l->text[l->n++] = '\n';
 }
 
-static void line_write(const struct line *l)
+static void line_write(const struct line *l, const struct sink *not_to)
 {
     struct sink *s = atomic_load(&log_sink);
-    if (s) {
+    if (s && s != not_to) {
         sink_write(s, slice_of(l->text, l->n), 1);
     } else if (write(STDERR_FILENO, l->text, l->n) < 0) {
         return; /* nowhere is left to say so */
     }
 }
 
-static void write_event(enum log_level level, const char *text)
+static void write_event(enum log_level level, const char *text, const struct sink *not_to)
 {
     struct line l;
     line_start(&l, level);
     while (*text && line_add_escaped(&l, *text)) text++;
     line_end(&l, *text != '\0');
-    line_write(&l);
+    line_write(&l, not_to);
 }
 
 bool log_admit(struct log_site *site, uint32_t second, uint32_t *suppressed)
@@ -109,11 +109,21 @@ void log_at(struct log_site *site, enum log_level level, const char *format, ...
     char text[LOG_LINE_BYTES];
     if (suppressed) {
         snprintf(text, sizeof text, "%u more like the next were left out", suppressed);
-        write_event(level, text);
+        write_event(level, text, NULL);
     }
     va_list arguments;
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    write_event(level, text);
+    write_event(level, text, NULL);
+}
+
+void log_beside(const struct sink *s, enum log_level level, const char *format, ...)
+{
+    char text[LOG_LINE_BYTES];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    write_event(level, text, s);
 }

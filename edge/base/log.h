@@ -39,6 +39,10 @@ struct log_site {
 void log_at(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* From the sink's own thread, about it: if it is the error log's, to standard error. */
+void log_beside(const struct sink *s, enum log_level level, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* Counts one event at a monotonic second: may it be logged? *suppressed: how many were not in the
  * last second that had any, told once. */
 bool log_admit(struct log_site *site, uint32_t second, uint32_t *suppressed);

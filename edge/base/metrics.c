@@ -14,6 +14,7 @@ struct info {
     unsigned members;
     const char *(*namer)(unsigned index);
     const char *help;
+    bool left_out;
 };
 
 static const char *name_error(unsigned index)
@@ -54,11 +55,11 @@ static const char *name_status_class(unsigned index)
 }
 
 static struct info table[] = {
-#define COUNTER(id, name, help) { METRIC_##id, KIND_COUNTER, name, NULL, 1, NULL, help },
-#define GAUGE(id, name, help)   { METRIC_##id, KIND_GAUGE, name, NULL, 1, NULL, help },
+#define COUNTER(id, name, help) { METRIC_##id, KIND_COUNTER, name, NULL, 1, NULL, help, false },
+#define GAUGE(id, name, help)   { METRIC_##id, KIND_GAUGE, name, NULL, 1, NULL, help, false },
 #define COUNTER_BY(id, name, label, count, namer, help)                                            \
-    { METRIC_##id, KIND_COUNTER_BY, name, label, count, namer, help },
-#define HISTOGRAM(id, name, help) { METRIC_##id, KIND_HISTOGRAM, name, NULL, 1, NULL, help },
+    { METRIC_##id, KIND_COUNTER_BY, name, label, count, namer, help, false },
+#define HISTOGRAM(id, name, help) { METRIC_##id, KIND_HISTOGRAM, name, NULL, 1, NULL, help, false },
 #include "edge/base/metrics.def"
 #undef COUNTER
 #undef GAUGE
@@ -155,13 +156,22 @@ struct histogram metric_histogram(enum metric id)
     return histogram_from(cells);
 }
 
+static struct info *info_of(enum metric id)
+{
+    struct info *m = table;
+    while (m->id != id) CHECK(++m < table + TABLE_LINES);
+    return m;
+}
+
 void metric_set_namer(enum metric id, const char *(*namer)(unsigned index))
 {
-    for (unsigned i = 0; i < TABLE_LINES; i++) {
-        if (table[i].id != id) continue;
-        CHECK(table[i].kind == KIND_COUNTER_BY);
-        table[i].namer = namer;
-    }
+    CHECK(info_of(id)->kind == KIND_COUNTER_BY);
+    info_of(id)->namer = namer;
+}
+
+void metric_leave_out(enum metric id)
+{
+    info_of(id)->left_out = true;
 }
 
 static void print_member(FILE *out, const struct info *m, unsigned index, uint64_t sum)
@@ -211,5 +221,7 @@ void metrics_print(FILE *out)
 {
     uint64_t cells[METRIC_CELLS];
     sum_cells(0, METRIC_CELLS, cells);
-    for (unsigned i = 0; i < TABLE_LINES; i++) print_metric(out, &table[i], cells + table[i].id);
+    for (unsigned i = 0; i < TABLE_LINES; i++) {
+        if (!table[i].left_out) print_metric(out, &table[i], cells + table[i].id);
+    }
 }

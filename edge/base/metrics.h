@@ -101,6 +101,9 @@ struct histogram metric_histogram(enum metric id);
  * number. */
 void metric_set_namer(enum metric id, const char *(*namer)(unsigned index));
 
+/* Has it not printed: there is nothing that it could be about. Once, before threads start. */
+void metric_leave_out(enum metric id);
+
 /* All of them in the Prometheus text format, version 0.0.4. */
 void metrics_print(FILE *out);
 

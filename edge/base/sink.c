@@ -30,10 +30,13 @@ struct buffer {
 };
 
 struct sink {
-    char *path; /* NULL: a stream, never opened anew */
+    char *name;
+    const char *path; /* the name; NULL: a stream, never opened anew */
     size_t queue_bytes;
-    int fd;       /* the writer's */
-    bool regular; /* the writer's: a regular file takes whole buffers at once */
+    int fd;                         /* the writer's */
+    bool regular;                   /* the writer's: a regular file takes whole buffers at once */
+    bool failing;                   /* the writer's: it was said that writing fails */
+    _Atomic uint64_t dropped_lines; /* since then */
     pthread_t writer;
 
     pthread_mutex_t lock; /* guards what follows */
@@ -113,6 +116,25 @@ static ssize_t write_some(struct sink *s, struct slice text)
     return write(s->fd, text.p, text.n < PIPE_BUF ? text.n : PIPE_BUF);
 }
 
+/* Said once, and once more when it is over. */
+static void tell_failure(struct sink *s, int error)
+{
+    if (s->failing || error == EINTR || error == EAGAIN) return;
+    s->failing = true;
+    atomic_store(&s->dropped_lines, 0);
+    metric_add(METRIC_LOG_WRITE_ERRORS, 1);
+    log_beside(s, LOG_ERROR, "cannot write %s: %s; its lines are dropped", s->name,
+               strerror(error));
+}
+
+static void tell_recovery(struct sink *s)
+{
+    if (!s->failing) return;
+    s->failing = false;
+    log_beside(s, LOG_INFO, "%s can be written again; %llu lines were dropped", s->name,
+               (unsigned long long)atomic_load(&s->dropped_lines));
+}
+
 /* After a failed write: is it worth trying again, perhaps later? */
 static bool may_retry(int error)
 {
@@ -122,11 +144,10 @@ static bool may_retry(int error)
     return true;
 }
 
-static void count_dropped(struct slice text)
+static void count_dropped(struct sink *s, unsigned lines)
 {
-    int64_t lines = 0;
-    for (size_t i = 0; i < text.n; i++) lines += text.p[i] == '\n';
     metric_add(METRIC_LOG_LINES_DROPPED, lines);
+    atomic_fetch_add(&s->dropped_lines, lines);
 }
 
 static void write_all(struct sink *s, struct slice text)
@@ -135,10 +156,16 @@ static void write_all(struct sink *s, struct slice text)
     while (text.n && !give_up(s, stuck)) {
         ssize_t n = write_some(s, text);
         stuck = n < 0;
-        if (stuck && !may_retry(errno)) break;
-        if (!stuck) text = slice_skip(text, (size_t)n);
+        int error = errno;
+        if (stuck) tell_failure(s, error);
+        if (stuck && !may_retry(error)) break;
+        if (stuck) continue;
+        tell_recovery(s);
+        text = slice_skip(text, (size_t)n);
     }
-    if (text.n) count_dropped(text);
+    unsigned lines = 0;
+    for (size_t i = 0; i < text.n; i++) lines += text.p[i] == '\n';
+    if (lines) count_dropped(s, lines);
 }
 
 /* NULL once the sink is closed and empty. */
@@ -163,7 +190,7 @@ static void sink_free(struct sink *s)
     close(s->fd);
     pthread_cond_destroy(&s->changed);
     pthread_mutex_destroy(&s->lock);
-    free(s->path);
+    free(s->name);
     free(s);
 }
 
@@ -207,7 +234,8 @@ struct sink *sink_open(const char *path, size_t queue_bytes)
     int fd = open_path(path, &stream);
     if (fd < 0) return NULL;
     struct sink *s = xcalloc(1, sizeof *s);
-    s->path = stream ? NULL : xstrdup(path);
+    s->name = xstrdup(path);
+    s->path = stream ? NULL : s->name;
     s->queue_bytes = queue_bytes;
     use_file(s, fd);
     list_init(&s->queue);
@@ -247,7 +275,7 @@ bool sink_write(struct sink *s, struct slice text, unsigned lines)
         if (append(s, b)) return true;
         free(b);
     }
-    metric_add(METRIC_LOG_LINES_DROPPED, lines);
+    count_dropped(s, lines);
     return false;
 }
 

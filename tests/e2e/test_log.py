@@ -2,6 +2,7 @@
 
 import json
 import re
+from string import Template
 
 import pytest
 
@@ -154,3 +155,27 @@ def test_usr1_opens_it_again(verge):
     eventually(verge.access_log.exists, "a new file")
     verge.client.get("/two")
     assert verge.log(1)[0]["path"] == "/two"
+
+
+@pytest.mark.parametrize("line", ["access_log $directory/none/access.log;", "access_log $directory;",
+                                  "error_log $directory/none/errors;"])
+def test_a_log_that_cannot_be_opened_is_a_mistake_of_the_file(verge, line):
+    config = verge.file.read_text()
+    verge.file.write_text(re.sub("access_log .*\n", "", config) + Template(line).substitute(directory=verge.directory))
+    verge.reload()
+    errors = eventually(lambda: [e for e in verge.errors() if "configuration refused" in e] and verge.errors(), "a line")
+    assert any("No such file or directory" in e or "is a folder" in e for e in errors)
+
+
+def test_a_log_that_cannot_be_written_is_told_once(origin, start):
+    node = start(top="error_log $directory/errors;", config="""
+        access_log /dev/full json;
+        $top
+        origin app { server 127.0.0.1:$origin_port; }
+        site * { listen 127.0.0.1:$port; route * { origin app; } }
+        admin { listen 127.0.0.1:$admin_port; }""")
+    node.client.get("/")
+    eventually(lambda: node.metric("verge_log_write_errors_total") == 1, "the error is counted")
+    lines = (node.directory / "errors").read_text().splitlines()
+    told = [line for line in lines if "cannot write /dev/full: No space left on device" in line]
+    assert len(told) == 1
