@@ -77,7 +77,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-all test-e2e test-threads test-clients soak crash chaos fuzz fuzz-corpus bench bench-cache bench-disk format compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-all test-e2e test-threads test-clients soak crash chaos fuzz fuzz-corpus bench bench-cache bench-disk format analyze compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -235,6 +235,10 @@ packages-check packages-test packages-bench packages-clients: packages-%:
 format:                     ## clang-format over all sources
 	@tools/packages clang-format:clang-format
 	clang-format -i $$(git ls-files '*.c' '*.h')
+
+analyze: $(OUT)/flags       ## clang's static analyzer over all files
+	@tools/packages $(packages_fuzz) python3
+	@tools/analyze $(DEPS)/include
 
 compile_commands:           ## compile_commands.json, for editors
 	@tools/compile-commands $(CC) $(cflags) -- $(sources) >compile_commands.json
