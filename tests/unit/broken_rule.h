@@ -4,6 +4,7 @@
 #define VERGE_TESTS_BROKEN_RULE_H
 
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
