@@ -55,6 +55,7 @@ struct h2_server {
     enum h2_phase phase;
     nghttp2_session *session;
     struct list streams; /* struct h2_stream.link */
+    struct list heads;   /* struct h2_stream.head_link: of uploads, not begun yet */
     unsigned stream_count, queued_count;
     uint64_t requests;
     struct h2_stream *heading; /* whose head nghttp2 is handing out; NULL */
@@ -76,7 +77,7 @@ struct h2_server {
 struct h2_stream {
     struct exchange x;
     struct h2_server *server;
-    struct list link;
+    struct list link, head_link;
     struct timer timer;
     int32_t id;             /* 0: nghttp2 has closed it */
     bool begun;             /* the edge has the exchange */
@@ -157,6 +158,8 @@ bool h2_session_open(struct h2_server *s);
 struct h2_stream *h2_stream_open(struct h2_server *s, int32_t id);
 /* The head, or the trailers, are complete; ended: so is the request. */
 void h2_stream_section_end(struct h2_stream *st, bool ended);
+/* The edge gets the uploads whose heads have come with what arrived last. */
+void h2_streams_begin(struct h2_server *s);
 void h2_stream_data(struct h2_stream *st, struct slice bytes);
 void h2_stream_input_end(struct h2_stream *st);
 /* nghttp2 is about to forget the stream. */

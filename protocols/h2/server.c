@@ -216,7 +216,8 @@ static void update(struct h2_server *s)
         end_flood(s);
     else if (has_to_go(s))
         tell_goaway(s, NGHTTP2_NO_ERROR);
-    bool sound = fill_queue(s);
+    bool sound = fill_queue(s); /* which resets what is malformed */
+    if (sound) h2_streams_begin(s);
     conn_flush(&s->conn);
     if (!sound || s->conn.broken) {
         h2_break_off(s, -E_CLIENT_GONE);
@@ -315,6 +316,7 @@ void h2_server_start(struct http_service *service, int fd, const struct peer *pe
     http_connection_enter(&s->client, &client_ops, service, peer);
     s->refuse = refuse;
     list_init(&s->streams);
+    list_init(&s->heads);
     scope_init(&s->scope, w, on_scope_idle);
     conn_init(&s->conn, w, &s->scope, &conn_ops, fd);
     conn_use_tls(&s->conn, tls);

@@ -41,6 +41,7 @@ struct h2_stream *h2_stream_open(struct h2_server *s, int32_t id)
     list_init(&st->head_sent.link);
     list_init(&st->all_sent.link);
     list_append(&s->streams, &st->link);
+    list_init(&st->head_link);
     s->stream_count++;
     metric_add(METRIC_EXCHANGES_LIVE, 1);
     st->section = arena_alloc(&st->x.arena, sizeof *st->section);
@@ -61,6 +62,7 @@ void h2_stream_end(struct h2_stream *st, int error)
     struct exchange *x = &st->x;
     if (st->ended) return;
     st->ended = true;
+    list_remove(&st->head_link);
     list_remove(&st->head_sent.link);
     list_remove(&st->all_sent.link);
     x->ended_us = h2_worker(st->server)->now_us;
@@ -100,7 +102,20 @@ static void choose_priority(struct h2_stream *st)
         nghttp2_session_change_extpri_stream_priority(s->session, st->id, &shared, 0);
 }
 
-static void begin(struct h2_stream *st, bool ended)
+static void begin(struct h2_stream *st)
+{
+    struct exchange *x = &st->x;
+    st->begun = true;
+    st->server->requests++;
+    if (st->server->refuse)
+        x->handler->reject(x, st->server->refuse);
+    else
+        x->handler->begin(x);
+}
+
+/* A body that came with the head, and is longer or shorter than that says, is seen before the
+ * origin hears of the request. */
+static void take_head(struct h2_stream *st, bool ended)
 {
     struct exchange *x = &st->x;
     choose_priority(st);
@@ -108,13 +123,17 @@ static void begin(struct h2_stream *st, bool ended)
     x->request.version = HTTP_2;
     x->te_trailers = st->section->te_trailers;
     st->continue_owed = st->section->expect_continue && !ended;
-    st->begun = true;
-    st->server->requests++;
     if (!ended || x->request.length >= 0) open_body(st);
-    if (st->server->refuse)
-        x->handler->reject(x, st->server->refuse);
+    if (ended)
+        begin(st);
     else
-        x->handler->begin(x);
+        list_append(&st->server->heads, &st->head_link);
+}
+
+void h2_streams_begin(struct h2_server *s)
+{
+    for (struct list *link; (link = list_pop(&s->heads));)
+        begin(container_of(link, struct h2_stream, head_link));
 }
 
 static void reject(struct h2_stream *st, int error)
@@ -153,7 +172,7 @@ void h2_stream_section_end(struct h2_stream *st, bool ended)
         int rc = pseudo_finish(section, ended);
         bool can_be_answered = rc == -E_HEADER_TOO_LARGE || rc == -E_URI_TOO_LONG;
         if (rc == 0)
-            begin(st, ended);
+            take_head(st, ended);
         else if (can_be_answered)
             reject(st, rc);
         else
