@@ -30,6 +30,8 @@ TIERS = {
     "little": {"memory": "3M", "cache": "disk $directory/disk 512M;"},
 }
 SETTLING_S = 3
+# However slow the machine is that runs the steps: what takes long is a step's doing, and no client's fault.
+PATIENT = "requests_per_connection 1000000; rate_min 0; body_timeout 1h; send_timeout 1h; idle_timeout 1h;"
 LEFT_BEHIND_S = 2  # after that a client is not waited for by others of the same fetch
 ROUND = 60     # steps, then everything is brought to its end
 PLACES = 14
@@ -170,8 +172,9 @@ class World:
         cache = TIERS[self.tier].get("cache", "")
         window, slice_ = ["1M", "64K"][self.reloads % 2], ["1M", "256K", "off"][self.reloads % 3]
         return {"memory": TIERS[self.tier]["memory"], "cache": f"{cache} window {window}; slice {slice_}; uncacheable_ttl 2s;",
+                "origin": "first_byte_timeout 1h; between_bytes_timeout 1h;",
                 "route": f"response_header set X-Reload {self.reloads};",
-                "top": f"workers {self.workers}; limits {{ requests_per_connection 1000000; }}"}
+                "top": f"workers {self.workers}; limits {{ {PATIENT} }}"}
 
     def tell(self, what):
         self.trace.append(what)
