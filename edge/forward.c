@@ -71,7 +71,7 @@ static bool passes(const struct build *b, enum fate fate)
     switch (fate) {
     case PASS: return true;
     case DROP: return false;
-    case PRECONDITION: return !b->f->shared;
+    case PRECONDITION: return !b->f->shared || b->f->keep_conditions;
     case PARTIAL: return !b->f->shared || b->f->keep_range;
     }
     return true;

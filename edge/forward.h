@@ -20,7 +20,8 @@ struct forward {
     bool shared; /* the response may be stored or shared: Accept-Encoding, where there is one, is
                     normalised as in key_vary(), and the client's preconditions, Range and If-Range
                     go, since the cache evaluates them itself */
-    bool keep_range; /* with shared: Range and If-Range stay nevertheless */
+    bool keep_range;      /* with shared: Range and If-Range stay nevertheless */
+    bool keep_conditions; /* with shared: and so do the client's preconditions */
 };
 
 /* Chooses this node's identity for CDN-Loop, random and different for every process. Once, at

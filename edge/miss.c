@@ -151,6 +151,8 @@ static void prepare(struct miss *m, const struct miss_order *order)
         .target = m->key.target,
         .shared = m->kind != MISS_OPAQUE,
         .keep_range = order->keep_range,
+        /* With nothing stored to validate, only the origin can say whether they hold. */
+        .keep_conditions = m->kind == MISS_PRIVATE && !m->base && !m->key.slice,
     };
     forward_request(&forward, &m->client, &m->arena, &m->request);
     if (m->base) make_conditional(m);

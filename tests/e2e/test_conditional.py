@@ -65,6 +65,33 @@ def test_a_condition_on_a_miss_does_not_keep_it_from_being_answered(origin, clie
     assert (response.status, response.body) == (200, b"body")
 
 
+def test_conditions_on_what_is_not_stored_are_the_origins(origin, client):
+    """Once it is known not to be: nobody else waits for such a response."""
+    fields = {"Cache-Control": "private", "ETag": '"v1"', "Last-Modified": DATE}
+
+    def answer(exchange):
+        request = exchange.request
+        if request["If-Match"] == '"v0"':
+            exchange.reply(Reply(412, fields))
+        elif request["If-None-Match"] == '"v1"' or request["If-Modified-Since"] == DATE:
+            exchange.reply(Reply(304, fields))
+        else:
+            exchange.reply(Reply(200, fields, b"mine"))
+
+    origin.on("/", answer)
+    assert client.get("/").body == b"mine"
+    for condition, status in (({"If-None-Match": '"v1"'}, 304), ({"If-None-Match": '"v0"'}, 200),
+                              ({"If-Modified-Since": DATE}, 304), ({"If-Match": '"v0"'}, 412),
+                              ({"If-Match": '"v1"'}, 200)):
+        for method in ("GET", "HEAD"):
+            response = client.get("/", condition, method=method)
+            name, value = next(iter(condition.items()))
+            assert (response.status, origin.last()[name]) == (status, value)
+            assert response.body == (b"mine" if status == 200 and method == "GET" else b"")
+            assert response["ETag"] == '"v1"' and not response.hit
+    assert origin.count("/") == 11
+
+
 def test_a_404_is_not_turned_into_304(origin, client):
     origin.on("/", Reply(404, {"Cache-Control": "max-age=60", "ETag": '"v1"'}, b"none"))
     client.get("/")
