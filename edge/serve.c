@@ -86,7 +86,7 @@ static void log_failure(const struct serve *s, int error)
 static void tell_methods(struct serve *s, struct response *r)
 {
     fields_add(&r->fields, &s->x->arena, FIELD_ALLOW,
-               SLICE("GET, HEAD, POST, PUT, DELETE, PATCH, OPTIONS"));
+               SLICE("GET, HEAD, POST, PUT, DELETE, PATCH, QUERY, OPTIONS"));
 }
 
 static void answer_with_error(struct serve *s, int error)
@@ -316,6 +316,10 @@ static struct object *find_base(struct serve *s)
 static void fetch_alone(struct serve *s, enum miss_kind kind, enum forward_reason reason,
                         enum verdict verdict)
 {
+    if (kind == MISS_PRIVATE && policy_only_if_cached(&s->x->request)) {
+        answer_with_error(s, -E_ONLY_IF_CACHED); /* also if it was stored until just now */
+        return;
+    }
     struct index *ix = index_of(s);
     struct object *o =
         object_new(&s->key, &ix->budget, atomic_load(&ix->purge_seq), ix->window_bytes);
@@ -485,12 +489,9 @@ static void serve_special(struct serve *s)
 {
     bool stored_only = policy_only_if_cached(&s->x->request);
     struct object *base = stored_only ? NULL : find_base(s);
-    if (!base && serve_slices(s)) return;
-    if (stored_only)
-        answer_with_error(s, -E_ONLY_IF_CACHED);
-    else
-        fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
+    bool slices = !base && serve_slices(s);
     object_drop(&base);
+    if (!slices) fetch_alone(s, MISS_PRIVATE, FWD_URI_MISS, VERDICT_PASS);
 }
 
 /* Before anything is asked for: also what is stale and holds is validated first. */

@@ -244,7 +244,7 @@ static void reset_for_request(struct h1_client *c, const struct request *r, void
 /* Methods whose requests usually have one say so when it is empty (RFC 9110 section 8.6). */
 static bool expects_body(enum method m)
 {
-    return m == METHOD_POST || m == METHOD_PUT || m == METHOD_PATCH;
+    return m == METHOD_POST || m == METHOD_PUT || m == METHOD_PATCH || m == METHOD_QUERY;
 }
 
 static void choose_framing(const struct request *r, const struct body *body,

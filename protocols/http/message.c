@@ -13,7 +13,7 @@ static const struct {
         { #name, sizeof(#name) - 1 }, METHOD_##name                                                \
     }
     METHOD(GET),     METHOD(HEAD),  METHOD(POST),    METHOD(PUT),   METHOD(DELETE),
-    METHOD(OPTIONS), METHOD(TRACE), METHOD(CONNECT), METHOD(PATCH),
+    METHOD(OPTIONS), METHOD(TRACE), METHOD(CONNECT), METHOD(PATCH), METHOD(QUERY),
 #undef METHOD
 };
 
@@ -27,7 +27,8 @@ enum method method_lookup(struct slice text)
 
 bool method_is_safe(enum method m)
 {
-    return m == METHOD_GET || m == METHOD_HEAD || m == METHOD_OPTIONS || m == METHOD_TRACE;
+    return m == METHOD_GET || m == METHOD_HEAD || m == METHOD_OPTIONS || m == METHOD_TRACE ||
+           m == METHOD_QUERY;
 }
 
 bool method_is_idempotent(enum method m)

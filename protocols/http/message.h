@@ -19,6 +19,7 @@ enum method {
     METHOD_TRACE,
     METHOD_CONNECT,
     METHOD_PATCH,
+    METHOD_QUERY, /* RFC 10008: safe and idempotent, with a body that says what is asked */
 };
 
 enum http_version { HTTP_1_0 = 10, HTTP_1_1 = 11, HTTP_2 = 20, HTTP_3 = 30 };

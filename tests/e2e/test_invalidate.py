@@ -12,6 +12,17 @@ def stored(origin, client, *targets):
         assert client.get(target).hit
 
 
+@pytest.mark.parametrize("body", [b"select", [b"select"], None])
+def test_a_query_is_safe(origin, client, body):
+    """RFC 10008: it asks with a body, and changes nothing."""
+    origin.on("/", fresh(b"stored"))
+    client.get("/")
+    response = client.request("QUERY", "/", body=body)
+    assert (response.status, response.fwd, response.stored) == (200, "method", False)
+    assert (origin.last().method, origin.last().body) == ("QUERY", b"select" if body else b"")
+    assert client.get("/").hit
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "X-UNKNOWN"])
 @pytest.mark.parametrize("status", [200, 201, 204, 303])
 def test_success_invalidates(origin, client, method, status):

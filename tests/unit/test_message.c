@@ -21,7 +21,8 @@ static void methods_are_case_sensitive_and_have_properties(void **state)
         { "POST", METHOD_POST, false, false },      { "PUT", METHOD_PUT, false, true },
         { "DELETE", METHOD_DELETE, false, true },   { "OPTIONS", METHOD_OPTIONS, true, true },
         { "TRACE", METHOD_TRACE, true, true },      { "CONNECT", METHOD_CONNECT, false, false },
-        { "PATCH", METHOD_PATCH, false, false },    { "get", METHOD_OTHER, false, false },
+        { "PATCH", METHOD_PATCH, false, false },    { "QUERY", METHOD_QUERY, true, true },
+        { "query", METHOD_OTHER, false, false },    { "get", METHOD_OTHER, false, false },
         { "PROPFIND", METHOD_OTHER, false, false }, { "", METHOD_OTHER, false, false },
         { "GETS", METHOD_OTHER, false, false },
     };
