@@ -47,6 +47,7 @@ void fetch_close(struct fetch *f)
     resolve_cancel(&f->resolving);
     drop_client(&f->client);
     body_close(&f->body);
+    resend_close(&f->resend);
     origin_drop(&f->origin);
     metric_add(METRIC_FETCHES_LIVE, -1);
 }
@@ -250,17 +251,19 @@ static void on_head(struct h1_client *c, const struct h1_response *r)
 {
     struct fetch *f = c->user;
     keep_session(f);
+    resend_settle(&f->resend);
     f->ops->head(f, r, &c->body);
 }
 
 /* A kept connection that ends before a byte of a response most likely was closed by the server
  * while the request was under way. RFC 9110 section 9.2.2: again only what is idempotent, and whose
- * body, if any, has not been used up. */
+ * body, if any, is there still. */
 static bool may_retry(const struct fetch *f, const struct h1_client *c, int error)
 {
     bool stale = c->requests > 1 && c->head_bytes == 0 &&
                  (error == -E_ORIGIN_CLOSED || error == -E_ORIGIN_RESET);
-    return stale && !f->retried && !f->had_body && method_is_idempotent(f->request->method);
+    bool whole = !f->had_body || resend_may(&f->resend);
+    return stale && !f->retried && whole && method_is_idempotent(f->request->method);
 }
 
 static void on_failed(struct h1_client *c, int error)
@@ -274,6 +277,7 @@ static void on_failed(struct h1_client *c, int error)
     }
     metric_add(METRIC_ORIGIN_RETRIED, 1);
     f->retried = true;
+    if (f->had_body) f->body = resend_again(&f->resend);
     resolve_and_connect(f);
 }
 
@@ -309,11 +313,12 @@ void fetch_start(struct fetch *f, struct scope *scope, struct origin *o,
                          .scope = scope,
                          .origin = origin_hold(o),
                          .request = request,
-                         .body = body,
                          .te_trailers = te_trailers,
                          .had_body = body != NULL,
                          .note = { .run = run_note },
                          .resolving = { .ready = on_resolved } };
+    bool again = body && method_is_idempotent(request->method);
+    f->body = again ? resend_open(&f->resend, body) : body;
     list_init(&f->resolving.link);
     metric_add(METRIC_FETCHES_LIVE, 1);
     try_next(f);

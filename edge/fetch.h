@@ -8,6 +8,7 @@
 #define VERGE_EDGE_FETCH_H
 
 #include "edge/origin.h"
+#include "edge/resend.h"
 #include "protocols/h1/client.h"
 
 #define FETCH_ATTEMPTS_MAX 8 /* connections tried for one request */
@@ -37,8 +38,9 @@ struct fetch {
     unsigned tried_count, attempts, address;
     bool retried; /* on a new connection, since the pooled one was stale */
     bool had_body;
-    int error;        /* of all attempts the one that tells most */
-    struct note note; /* brings a failure that was found at once */
+    struct resend resend; /* the request's body, where the request may be sent again */
+    int error;            /* of all attempts the one that tells most */
+    struct note note;     /* brings a failure that was found at once */
     bool noted;
 };
 

@@ -139,6 +139,33 @@ def test_an_empty_body_is_sent_again(origin, client, method, body):
     assert origin.count("/again") == 2
 
 
+@pytest.mark.parametrize("body", [b"select", [b"se", b"le", b"ct"], b"x" * 40_000], ids=["length", "pieces", "large"])
+@pytest.mark.parametrize("method", ["PUT", "QUERY"])
+def test_a_small_body_is_sent_again(origin, client, method, body):
+    assert client.get("/").status == 404
+
+    def close_unanswered(exchange):
+        exchange.read_body()
+        exchange.reset()
+
+    origin.on("/again", close_unanswered, Reply(body=b"second try"))
+    assert client.request(method, "/again", body=body).body == b"second try"
+    whole = body if isinstance(body, bytes) else b"".join(body)
+    assert [r.body for r in origin.requests[1:]] == [whole, whole]
+
+
+def test_a_large_body_is_not_sent_again(origin, client):
+    assert client.get("/").status == 404
+
+    def close_unanswered(exchange):
+        exchange.read_body()
+        exchange.reset()
+
+    origin.on("/again", close_unanswered, Reply(body=b"second try"))
+    assert client.request("PUT", "/again", body=b"x" * 100_000).status == 502
+    assert origin.count("/again") == 1
+
+
 def test_a_fresh_connection_is_not_retried(origin, client):
     origin.on("/", [RESET], Reply(body=b"second try"))
     assert client.get("/").status == 502
