@@ -121,7 +121,7 @@ static void tell_unstored(struct miss *m, const struct fields *all, const struct
     }
 }
 
-static void prepare_for_others(struct miss *m, struct response *r)
+void miss_prepare_for_others(struct miss *m, struct response *r)
 {
     struct fields all = r->fields;
     all.v = arena_alloc(&m->arena, all.n * sizeof *all.v);
@@ -230,7 +230,7 @@ static void judge_storing(struct miss *m)
     j->audience = audience_of(m);
     if (j->audience != AUDIENCE_ONE) {
         j->unshared = policy_unshared_names(&m->route->cache, r, &m->arena);
-        prepare_for_others(m, r);
+        miss_prepare_for_others(m, r);
     } else if (m->route->cache.surrogate_control) {
         fields_remove(&r->fields, FIELD_SURROGATE_CONTROL);
     }

@@ -68,6 +68,8 @@ void miss_sign(struct miss *m, struct response *r, enum http_version version);
 /* Vary's names and the request's values of them. */
 void miss_vary(struct miss *m, const struct response *r, struct slice *vary,
                struct slice *vary_key);
+/* Takes out of *r what only the client that caused it may see, and gives it to that one. */
+void miss_prepare_for_others(struct miss *m, struct response *r);
 void miss_on_settle_patience_over(struct timer *t);
 
 /* ---- miss_stored.c ---- */

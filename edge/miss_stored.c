@@ -20,7 +20,10 @@ static struct object *freshen(struct miss *m, struct object *stored, const struc
     policy_update_fields(&stored->head, update, &m->arena, &merged);
     enum store_reason reason = policy_store(&m->route->cache, asked, &merged, m->requested_ms,
                                             m->edge->worker.wall_ms, &fresh);
-    policy_prepare_stored(&m->route->cache, &merged);
+    if (asked == &m->client) /* who is answered with this generation */
+        miss_prepare_for_others(m, &merged);
+    else
+        policy_prepare_stored(&m->route->cache, &merged);
     struct slice vary, vary_key;
     miss_vary(m, &merged, &vary, &vary_key);
     struct object *o =

@@ -92,6 +92,17 @@ def test_what_is_asked_again_after_a_304_is_asked_as_before(origin, client):
     assert conditional["If-None-Match"] and not again["If-None-Match"]
 
 
+def test_a_cookie_that_comes_with_a_304_is_its_clients_alone(origin, start):
+    client = start(route="store_set_cookie on;").client
+    origin.on("/", fresh(b"body", 1, {"ETag": '"v1"'}),
+              Reply(304, {"ETag": '"v1"', "Cache-Control": "max-age=60", "Set-Cookie": "session=1"}))
+    client.get("/")
+    outlive(1)
+    assert client.get("/")["Set-Cookie"] == "session=1"
+    hit = client.get("/")
+    assert hit.hit and hit["Set-Cookie"] is None
+
+
 def test_a_304_for_another_version_does_not_freshen(origin, client):
     origin.on("/", fresh(b"old", 1, {"ETag": '"v1"'}),
               Reply(304, {"ETag": '"v2"', "Cache-Control": "max-age=60"}), fresh(b"new"))

@@ -10,6 +10,7 @@
 
 #include "edge/base/error.h"
 #include "edge/resend.h"
+#include "tests/unit/broken_rule.h"
 
 #define PIECE 2000
 
@@ -161,6 +162,25 @@ static void test_a_failure_is_final(void **state)
     assert_int_equal(inner.closed, 1);
 }
 
+static void close_under_a_connection(void)
+{
+    begin("d.");
+    resend_close(&resend);
+}
+
+static void send_twice_at_once(void)
+{
+    begin("d.");
+    resend_again(&resend);
+}
+
+static void test_one_connection_has_it_at_a_time(void **state)
+{
+    (void)state;
+    assert_true(check_fires(close_under_a_connection, "!r->open"));
+    assert_true(check_fires(send_twice_at_once, "!r->open"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -168,6 +188,7 @@ int main(void)
         cmocka_unit_test(test_too_much_is_sent_once),
         cmocka_unit_test(test_who_left_is_not_woken),
         cmocka_unit_test(test_a_failure_is_final),
+        cmocka_unit_test(test_one_connection_has_it_at_a_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

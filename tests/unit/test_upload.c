@@ -11,6 +11,7 @@
 #include "edge/base/check.h"
 #include "edge/base/error.h"
 #include "edge/upload.h"
+#include "tests/unit/broken_rule.h"
 
 /* ---- a body that follows a script ---- */
 
@@ -185,6 +186,19 @@ static void test_a_probe_loses_nothing(void **state)
     end(b);
 }
 
+static void probe_twice(void)
+{
+    struct body *b = limited("55.", 10);
+    upload_probe(b);
+    upload_probe(b);
+}
+
+static void test_a_piece_that_waits_is_not_probed_over(void **state)
+{
+    (void)state;
+    assert_true(check_fires(probe_twice, "!u->first.block"));
+}
+
 static void test_closing_closes_both_also_while_waiting(void **state)
 {
     (void)state;
@@ -216,6 +230,7 @@ int main(void)
         cmocka_unit_test(test_up_to_the_limit),
         cmocka_unit_test(test_trailers_pass),
         cmocka_unit_test(test_a_probe_loses_nothing),
+        cmocka_unit_test(test_a_piece_that_waits_is_not_probed_over),
         cmocka_unit_test(test_closing_closes_both_also_while_waiting),
     };
     return cmocka_run_group_tests(tests, start, stop);
