@@ -99,7 +99,7 @@ class Stream(Pieces, Asking):
             return b""
         piece = bytes(self.data[:limit])
         del self.data[:len(piece)]
-        if not self.over():
+        if not self.connection.gone:  # also of a stream that is over: the connection's window is for all
             self.connection.allow(self, len(piece))
         return piece
 
