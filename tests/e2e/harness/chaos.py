@@ -32,6 +32,7 @@ TIERS = {
 SETTLING_S = 3
 # However slow the machine is that runs the steps: what takes long is a step's doing, and no client's fault.
 PATIENT = "requests_per_connection 1000000; rate_min 0; body_timeout 1h; send_timeout 1h; idle_timeout 1h;"
+STREAMS_MAX = 100  # the node allows some more
 LEFT_BEHIND_S = 2  # after that a client is not waited for by others of the same fetch
 ROUND = 60     # steps, then everything is brought to its end
 PLACES = 14
@@ -260,14 +261,16 @@ class World:
 
     def begin_content(self, call, place, said, fields, body):
         status, parts, rng = "200 OK", ranges_of(call["Range"], len(body)), self.rng
+        chunked = place.chunked and rng.random() < 0.9
         strong = dict(fields).get("ETag", "W/").startswith('"')
         applies = call.method == "GET" and call["If-Range"] in (None, dict(fields).get("ETag")) and strong
         if applies and parts and "," not in call["Range"]:
             first, last = parts[0]
-            status = "206 Partial Content"
+            # Of slices that have a length, one without is not the one that belongs there.
+            status, chunked = "206 Partial Content", place.chunked
             fields = fields + [("Content-Range", f"bytes {first}-{last}/{len(body)}")]
             body = body[first:last + 1]
-        if place.chunked and rng.random() < 0.9:
+        if chunked:
             wire = b"".join(chunk(body[i:i + 30_000]) for i in range(0, len(body), 30_000)) + last_chunk()
             fields = fields + [("Transfer-Encoding", "chunked")]
         else:
@@ -346,7 +349,7 @@ class World:
     def client(self, frozen):
         """A connection for another request; None while the node could not take one."""
         self.clients = [client for client in self.clients if client.gone is None]
-        usable = [client for client in self.clients if client.usable()]
+        usable = [client for client in self.clients if client.usable() and self.asked_on(client) < STREAMS_MAX]
         if self.protocol.startswith("h1"):
             usable = [client for client in usable if self.may_follow(client)]
             idle = [client for client in usable if not client.streams]
@@ -363,6 +366,9 @@ class World:
             return None
         self.clients.append(connect(self.verge.port, self.protocol))
         return self.clients[-1]
+
+    def asked_on(self, client):
+        return sum(ask.stream.connection is client for ask in self.open)
 
     def may_follow(self, client):
         """Pipelining: behind requests that are whole."""
@@ -800,9 +806,15 @@ class World:
                 self.round()
             self.end()
         except Exception as error:  # of whatever kind: the steps tell how to come there again
-            steps = "\n  ".join(self.trace)
+            steps = "\n  ".join([*self.trace, "and its log:", *self.failures_logged()])
             raise Wrong(f"{self.name}: {error!r}\nits last steps:\n  {steps}\n{self.name}: {error}") from error
         return self.seen
+
+    def failures_logged(self):
+        """The last lines of the access log that tell of an error, once they are written."""
+        time.sleep(1.5)
+        lines = self.verge.access_log.read_text().splitlines() if self.verge.access_log.exists() else []
+        return [line for line in lines if '"error":null' not in line and '"client_gone"' not in line][-10:]
 
     def end(self):
         """Everybody leaves, and nothing is left but what is stored."""
