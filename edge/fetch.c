@@ -1,5 +1,7 @@
 #include "edge/fetch.h"
 
+#include <stdio.h>
+
 #include "edge/base/check.h"
 #include "edge/base/error.h"
 #include "edge/base/log.h"
@@ -232,6 +234,26 @@ static void connect_failed(struct fetch *f, int error)
         server_failed(f, error);
 }
 
+/* The target may be long, and what follows it must stay in the line. */
+void fetch_report(const struct fetch *f, int error, const struct h1_fault *fault)
+{
+    const struct config_server *server = f->server->config;
+    const struct request *r = f->request;
+    struct slice target = slice_first(r->target, 200), field = slice_first(fault->field, 64);
+    char line[32] = "";
+    if (fault->line) snprintf(line, sizeof line, "line %u", fault->line);
+    log_quoting(LOG_WARNING, fault->bytes,
+                "%s: %.*s %.*s: origin %.*s, server %.*s:%u: %s%s%.*s%s%s", error_info(error)->name,
+                SLICE_ARGS(r->method_text), SLICE_ARGS(target), SLICE_ARGS(f->origin->config->name),
+                SLICE_ARGS(server->host), server->port, line, field.n ? ", field " : "",
+                SLICE_ARGS(field), fault->line ? ": " : "", fault->rule);
+}
+
+static void on_faulty(struct h1_client *c, int error, const struct h1_fault *fault)
+{
+    fetch_report(c->user, error, fault);
+}
+
 static void on_connected(struct h1_client *c, int error)
 {
     struct fetch *f = c->user;
@@ -302,7 +324,7 @@ static void on_closed(struct h1_client *c)
 }
 
 static const struct h1_client_ops client_ops = {
-    on_connected, on_interim, on_head, on_failed, on_done, on_lost, on_closed,
+    on_connected, on_interim, on_head, on_faulty, on_failed, on_done, on_lost, on_closed,
 };
 
 void fetch_start(struct fetch *f, struct scope *scope, struct origin *o,

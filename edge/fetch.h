@@ -44,11 +44,13 @@ struct fetch {
     bool noted;
 };
 
-/* Starts. request must stay until head or failed; body (NULL: none) is closed in any case. Exactly
+/* Starts. request must stay until fetch_close; body (NULL: none) is closed in any case. Exactly
  * one of head and failed is called, not from inside, unless fetch_close comes before. */
 void fetch_start(struct fetch *f, struct scope *scope, struct origin *o,
                  const struct request *request, struct body *body, bool te_trailers,
                  const struct fetch_ops *ops);
+/* Logs what is wrong with a response. */
+void fetch_report(const struct fetch *f, int error, const struct h1_fault *fault);
 /* Gives up or lets go; the response's body must be closed by then. Nothing is called afterwards. */
 void fetch_close(struct fetch *f);
 

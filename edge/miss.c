@@ -225,6 +225,10 @@ static void ask_without_conditions(struct miss *m, struct body *body)
 static void use_not_modified(struct miss *m, const struct h1_response *r, struct body *body)
 {
     if (!is_conditional(m)) {
+        struct h1_fault fault = { .rule = "304 must answer a request with conditions",
+                                  .line = 1,
+                                  .bytes = SLICE("304") };
+        fetch_report(&m->fetch, -E_RESPONSE_MALFORMED, &fault);
         body_close(&body);
         stand_in_or_fail(m, -E_RESPONSE_MALFORMED);
     } else if (policy_304_selects(&r->msg, &m->base->head)) {

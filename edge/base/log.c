@@ -71,12 +71,30 @@ static void line_write(const struct line *l, const struct sink *not_to)
     }
 }
 
-static void write_event(enum log_level level, const char *text, const struct sink *not_to)
+static bool line_add_byte(struct line *l, char c)
+{
+    char code[8];
+    if (c == '"') return line_add(l, "\\\"", 2);
+    if ((unsigned char)c < 0x80) return line_add_escaped(l, c);
+    return line_add(l, code, (size_t)snprintf(code, sizeof code, "\\x%02x", (unsigned char)c));
+}
+
+static bool line_add_quoted(struct line *l, struct slice s)
+{
+    bool whole = line_add(l, ": \"", 3);
+    for (; whole && s.n; s = slice_skip(s, 1)) whole = line_add_byte(l, *s.p);
+    return whole && line_add(l, "\"", 1);
+}
+
+/* quoted: p is NULL if there is nothing to quote. */
+static void write_event(enum log_level level, const char *text, struct slice quoted,
+                        const struct sink *not_to)
 {
     struct line l;
     line_start(&l, level);
     while (*text && line_add_escaped(&l, *text)) text++;
-    line_end(&l, *text != '\0');
+    bool whole = !*text && (!quoted.p || line_add_quoted(&l, quoted));
+    line_end(&l, !whole);
     line_write(&l, not_to);
 }
 
@@ -102,20 +120,35 @@ static uint32_t monotonic_s(void)
     return (uint32_t)now.tv_sec;
 }
 
-void log_at(struct log_site *site, enum log_level level, const char *format, ...)
+static void write_admitted(struct log_site *site, enum log_level level, struct slice quoted,
+                           const char *format, va_list arguments)
 {
     uint32_t suppressed;
     if (!log_admit(site, monotonic_s(), &suppressed)) return;
     char text[LOG_LINE_BYTES];
     if (suppressed) {
         snprintf(text, sizeof text, "%u more like the next were left out", suppressed);
-        write_event(level, text, NULL);
+        write_event(level, text, SLICE_NONE, NULL);
     }
+    vsnprintf(text, sizeof text, format, arguments);
+    write_event(level, text, quoted, NULL);
+}
+
+void log_at(struct log_site *site, enum log_level level, const char *format, ...)
+{
     va_list arguments;
     va_start(arguments, format);
-    vsnprintf(text, sizeof text, format, arguments);
+    write_admitted(site, level, SLICE_NONE, format, arguments);
     va_end(arguments);
-    write_event(level, text, NULL);
+}
+
+void log_quoting_at(struct log_site *site, enum log_level level, struct slice bytes,
+                    const char *format, ...)
+{
+    va_list arguments;
+    va_start(arguments, format);
+    write_admitted(site, level, bytes, format, arguments);
+    va_end(arguments);
 }
 
 void log_beside(const struct sink *s, enum log_level level, const char *format, ...)
@@ -125,5 +158,5 @@ void log_beside(const struct sink *s, enum log_level level, const char *format, 
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
-    write_event(level, text, s);
+    write_event(level, text, SLICE_NONE, s);
 }

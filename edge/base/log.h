@@ -33,11 +33,22 @@ struct log_site {
         log_at(&log_site_, (level), __VA_ARGS__);                                                  \
     } while (0)
 
+/* As log_event, with any bytes at the end of the line, in quotes; what is not ASCII comes out as
+ * \xff. */
+#define log_quoting(level, bytes, ...)                                                             \
+    do {                                                                                           \
+        static struct log_site log_site_;                                                          \
+        log_quoting_at(&log_site_, (level), (bytes), __VA_ARGS__);                                 \
+    } while (0)
+
 /* As log_event, but never left out: for what is the answer to somebody, or happens once. */
 #define log_always(level, ...) log_at(&(struct log_site){ 0 }, (level), __VA_ARGS__)
 
 void log_at(struct log_site *site, enum log_level level, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+void log_quoting_at(struct log_site *site, enum log_level level, struct slice bytes,
+                    const char *format, ...) __attribute__((format(printf, 4, 5)));
 
 /* From the sink's own thread, about it: if it is the error log's, to standard error. */
 void log_beside(const struct sink *s, enum log_level level, const char *format, ...)

@@ -64,6 +64,12 @@ static inline size_t slice_find(struct slice s, char c)
     return at ? (size_t)(at - s.p) : s.n;
 }
 
+/* The first max bytes, or all. */
+static inline struct slice slice_first(struct slice s, size_t max)
+{
+    return slice_of(s.p, s.n < max ? s.n : max);
+}
+
 /* Without SP and HTAB at both ends: optional white space of RFC 9110 section 5.6.3. */
 static inline struct slice slice_trim(struct slice s)
 {

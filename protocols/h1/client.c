@@ -351,6 +351,7 @@ static void read_head(struct h1_client *c)
             return;
         }
         int error = n < 0 ? n : r.interim ? -E_RESPONSE_HEADER_TOO_LARGE : -E_UPGRADE_REFUSED;
+        if (n < 0 && r.fault.rule) c->ops->faulty(c, n, &r.fault);
         if (n < 0 || !r.interim || !take_interim(c, &r, (size_t)n)) {
             fail(c, error);
             return;
@@ -364,11 +365,19 @@ static bool unasked(const struct h1_client *c)
     return c->requests > 1 && c->head_bytes == 0 && c->requested_us == c->conn.worker->now_us;
 }
 
+static void answered_unasked(struct h1_client *c, struct slice bytes)
+{
+    struct h1_fault fault = { .rule = "a server must not answer before it is asked",
+                              .bytes = slice_first(bytes, H1_FAULT_BYTES) };
+    c->ops->faulty(c, -E_RESPONSE_MALFORMED, &fault);
+    end_connecting(c, -E_RESPONSE_MALFORMED);
+}
+
 static void on_data(struct conn *conn, struct slice bytes)
 {
     struct h1_client *c = container_of(conn, struct h1_client, conn);
     if (c->state == CLIENT_CONNECTING) {
-        end_connecting(c, -E_RESPONSE_MALFORMED); /* it answers before it is asked */
+        answered_unasked(c, bytes);
     } else if (c->state == CLIENT_IDLE) {
         c->ops->lost(c);
     } else if (c->state == CLIENT_WAITING && unasked(c)) {

@@ -29,6 +29,9 @@ struct h1_client_ops {
     /* The final head, whose slices stay valid until the body is closed. The body, client->body, is
      * to be closed in any case, also where there is none to read. */
     void (*head)(struct h1_client *c, const struct h1_response *r);
+    /* What is wrong with what the server sends, before connected or failed is called for it or the
+     * body fails; valid during the call. */
+    void (*faulty)(struct h1_client *c, int error, const struct h1_fault *fault);
     /* No final head will come; close it. */
     void (*failed)(struct h1_client *c, int error);
     /* The body was closed. reusable: whole, nothing left over, and the server keeps the connection.

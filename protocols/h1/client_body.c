@@ -119,6 +119,13 @@ static enum body_result pull_plain(struct h1_client *c, struct span *out)
     return whole ? ended(c) : failed(c, -E_RESPONSE_INCOMPLETE);
 }
 
+static enum body_result misframed(struct h1_client *c, struct slice at)
+{
+    struct h1_fault fault = h1_chunked_fault(&c->chunked, at);
+    c->ops->faulty(c, -E_RESPONSE_MALFORMED, &fault);
+    return failed(c, -E_RESPONSE_MALFORMED);
+}
+
 static enum body_result pull_chunked(struct h1_client *c, struct span *out)
 {
     struct slice in = unread(c), data;
@@ -129,7 +136,7 @@ static enum body_result pull_chunked(struct h1_client *c, struct span *out)
     case H1_CHUNK_DATA: return hand_out(c, data, out);
     case H1_CHUNK_END: return ended(c);
     case H1_CHUNK_MORE: break;
-    default: return failed(c, -E_RESPONSE_MALFORMED);
+    default: return misframed(c, in);
     }
     if (c->ahead) {
         use_ahead(c);

@@ -215,3 +215,23 @@ void h1_chunked_advance(struct h1_chunked *c, uint64_t n)
     c->left_bytes -= n;
     if (c->left_bytes == 0) c->state = DATA_CR;
 }
+
+static const char *broken_rule(const struct h1_chunked *c)
+{
+    switch (c->state) {
+    case SIZE: return "a chunk must begin with its size, 1 to 15 hexadecimal digits";
+    case SIZE_LF: return "the line of a chunk's size must end in CRLF";
+    case DATA_CR:
+    case DATA_LF: return "CRLF must follow the data of a chunk";
+    case TRAILERS: return "trailers must be field lines within the limits of a head";
+    default: return "a chunk extension must be ;name=value and of bounded size";
+    }
+}
+
+/* Of trailers all is shown: those that were gathered, else what could not be. */
+struct h1_fault h1_chunked_fault(const struct h1_chunked *c, struct slice in)
+{
+    struct slice at =
+        c->state == TRAILERS && c->trailer ? slice_of(c->trailer, c->trailer_bytes) : in;
+    return (struct h1_fault){ .rule = broken_rule(c), .bytes = slice_first(at, H1_FAULT_BYTES) };
+}

@@ -44,6 +44,9 @@ void h1_chunked_init(struct h1_chunked *c, const struct h1_limits *limits, struc
  * or -E_BAD_FRAMING, after which it must not be called again. The input may be cut anywhere. */
 int h1_chunked_next(struct h1_chunked *c, struct slice *in, struct slice *data);
 
+/* After an error: which rule the body breaks. in: what h1_chunked_next left of the input. */
+struct h1_fault h1_chunked_fault(const struct h1_chunked *c, struct slice in);
+
 /* The caller has read n bytes of the current chunk, at most left_bytes, straight to where they
  * belong. */
 void h1_chunked_advance(struct h1_chunked *c, uint64_t n);

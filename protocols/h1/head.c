@@ -221,11 +221,15 @@ static struct field *next_field(struct h1_head *h)
 /* Obs-fold and white space before the colon fail here, since neither is a token. */
 static bool field_line(struct h1_head *h, struct field *f)
 {
-    if (!h1_head_take(h, H1_TOKEN, &f->name) || !h1_head_byte(h, ':')) return false;
+    if (!h1_head_take(h, H1_TOKEN, &f->name))
+        return h1_head_broke(h, "a field line must begin with a name, not fold the one before",
+                             h->p);
+    if (!h1_head_byte(h, ':'))
+        return h1_head_broke(h, "a field's name must be a token with a colon right behind", h->p);
     const char *from = h->p;
     h->p = skip_text(from, h->end);
     f->value = slice_trim(slice_of(from, (size_t)(h->p - from)));
-    return h1_head_crlf(h);
+    return h1_head_crlf(h) || h1_head_broke(h, H1_RULE_LINE_END, h->p);
 }
 
 bool h1_head_fields(struct h1_head *h)
@@ -235,7 +239,7 @@ bool h1_head_fields(struct h1_head *h)
         if (++h->lines > h->limits->field_count) return h1_head_fail(h, h->codes->head_too_large);
         if (!field_line(h, f) || !accept_field(h, f)) return false;
     }
-    return h1_head_crlf(h);
+    return h1_head_crlf(h) || h1_head_broke(h, H1_RULE_LINE_END, h->p);
 }
 
 /* --- what the fields say about this connection --- */
@@ -255,7 +259,9 @@ static bool parse_length(struct slice s, int64_t *out)
 static bool read_length(struct h1_head *h, int64_t *length)
 {
     bool once = !h1_head_repeats(h, FIELD_CONTENT_LENGTH);
-    return (once && parse_length(h->content_length, length)) || h1_head_fail(h, h->codes->framing);
+    if (once && parse_length(h->content_length, length)) return true;
+    h1_head_fail(h, h->codes->framing);
+    return h1_head_broke(h, "Content-Length must be one number, given once", h->content_length.p);
 }
 
 /* Something else, then chunked, which alone tells where the body ends. */
@@ -276,13 +282,20 @@ static bool ends_chunked(struct slice codings)
  * section 6.1). */
 static bool check_coding(struct h1_head *h)
 {
-    if (h1_head_has(h, FIELD_CONTENT_LENGTH) || h->version == HTTP_1_0) {
-        return h1_head_fail(h, h->codes->framing);
+    struct slice codings = h->transfer_encoding;
+    bool both = h1_head_has(h, FIELD_CONTENT_LENGTH);
+    if (both || h->version == HTTP_1_0) {
+        h1_head_fail(h, h->codes->framing);
+        return h1_head_broke(h,
+                             both ? "Content-Length and Transfer-Encoding exclude each other"
+                                  : "HTTP/1.0 has no Transfer-Encoding",
+                             codings.p);
     }
-    if (h1_head_repeats(h, FIELD_TRANSFER_ENCODING)) return h1_head_fail(h, h->codes->bad_coding);
-    if (slice_eq_nocase(h->transfer_encoding, SLICE("chunked"))) return true;
-    bool unknown = ends_chunked(h->transfer_encoding);
-    return h1_head_fail(h, unknown ? h->codes->coding : h->codes->bad_coding);
+    bool once = !h1_head_repeats(h, FIELD_TRANSFER_ENCODING);
+    if (once && slice_eq_nocase(codings, SLICE("chunked"))) return true;
+    bool unknown = once && ends_chunked(codings);
+    h1_head_fail(h, unknown ? h->codes->coding : h->codes->bad_coding);
+    return h1_head_broke(h, "Transfer-Encoding must be chunked and nothing else", codings.p);
 }
 
 bool h1_head_framing(struct h1_head *h, enum h1_body *body, int64_t *length)
@@ -318,6 +331,28 @@ struct slice h1_head_upgrade(const struct h1_head *h)
 void h1_head_drop_hop_by_hop(struct h1_head *h)
 {
     if (h->flags & FIELD_HOP) fields_remove_hop_by_hop(h->fields);
+}
+
+/* --- what is wrong --- */
+
+void h1_head_fault(const struct h1_head *h, struct h1_fault *fault)
+{
+    *fault = (struct h1_fault){ .rule = h->rule, .line = 1 };
+    if (!h->rule) return;
+    const char *from = h->start;
+    for (const char *p = from; p < h->fault_at; p++) {
+        if (*p != '\n') continue;
+        from = p + 1;
+        fault->line++;
+    }
+    struct slice line = slice_of(from, (size_t)(h->end - from)), name = line;
+    line.n = slice_find(line, '\n');
+    if (from + line.n < h->end) line.n++;
+    if (fault->line > 1) fault->field = value_take_token(&name);
+    size_t before = (size_t)(h->fault_at - from);
+    if (line.n > H1_FAULT_BYTES && before > H1_FAULT_BYTES / 2)
+        line = slice_skip(line, before - H1_FAULT_BYTES / 2);
+    fault->bytes = slice_first(line, H1_FAULT_BYTES);
 }
 
 /* --- more bytes needed --- */

@@ -22,11 +22,14 @@ struct h1_codes {
 
 extern const struct h1_codes h1_request_codes, h1_response_codes;
 
+#define H1_RULE_LINE_END "a line must end in CRLF, with no control byte before it"
+
 enum { OPTION_CLOSE = 1, OPTION_KEEP_ALIVE = 2, OPTION_UPGRADE = 4 }; /* of Connection */
 
 struct h1_head {
     const char *start, *p, *end;
     int rc;
+    const char *rule, *fault_at; /* that was broken, for h1_head_fault */
     const struct h1_codes *codes;
     const struct h1_limits *limits;
     struct arena *arena;
@@ -54,6 +57,9 @@ bool h1_head_keep_alive(const struct h1_head *h);
 struct slice h1_head_upgrade(const struct h1_head *h);
 /* To be called last: the functions above read these fields. */
 void h1_head_drop_hop_by_hop(struct h1_head *h);
+
+/* After an error: what h1_head_broke said, and the line that it said it of. */
+void h1_head_fault(const struct h1_head *h, struct h1_fault *fault);
 
 /* For a head that was not complete, when more has come: whether its end has too (1), or not (0), or
  * that a line ends in a bare LF (codes->malformed). Looks at the bytes from scanned on only. */
@@ -89,6 +95,14 @@ static inline bool h1_head_fail(struct h1_head *h, int code)
 static inline bool h1_head_malformed(struct h1_head *h)
 {
     return h1_head_fail(h, h->codes->malformed);
+}
+
+/* Tells more of a failure, which may also be that more bytes are needed. */
+static inline bool h1_head_broke(struct h1_head *h, const char *rule, const char *at)
+{
+    h->rule = rule;
+    h->fault_at = at;
+    return false;
 }
 
 static inline bool h1_head_more(struct h1_head *h)

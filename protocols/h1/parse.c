@@ -136,9 +136,16 @@ static bool take_status(struct h1_head *h, int *status)
  * before it. */
 static bool status_line(struct h1_head *h, int *status)
 {
-    if (!h1_head_version(h) || !h1_head_byte(h, ' ') || !take_status(h, status)) return false;
-    if (h->p < h->end && *h->p == ' ') h1_head_text(h);
-    return h1_head_crlf(h) && h1_head_line_fits(h);
+    if (!h1_head_version(h) || !h1_head_byte(h, ' '))
+        return h1_head_broke(h, "a response must begin with HTTP/1.x and a space", h->p);
+    if (!take_status(h, status))
+        return h1_head_broke(h, "the status must be three digits, 100 to 599", h->p);
+    bool phrase = h->p < h->end && *h->p == ' ';
+    if (phrase) h1_head_text(h);
+    if (!h1_head_crlf(h))
+        return h1_head_broke(
+            h, phrase ? H1_RULE_LINE_END : "a space or CRLF must follow the status", h->p);
+    return h1_head_line_fits(h);
 }
 
 /* HEAD and 304 announce the body there would be. */
@@ -188,11 +195,12 @@ int h1_parse_response(struct slice buf, size_t *scanned, const struct h1_limits 
                       enum method request_method, struct arena *arena, struct h1_response *out)
 {
     int rc = *scanned ? h1_head_find_end(buf, *scanned, &h1_response_codes) : buf.n > 0;
-    if (rc > 0) {
+    *out = (struct h1_response){ 0 };
+    if (rc != 0) { /* also with an error, so that it is found by who can tell more of it */
         struct h1_head h;
-        *out = (struct h1_response){ 0 };
         h1_head_init(&h, buf, &h1_response_codes, limits, arena, &out->msg.fields);
         rc = response_head(&h, request_method, out);
+        if (rc < 0) h1_head_fault(&h, &out->fault);
     }
     return rc ? rc : h1_head_wait(buf, scanned, limits, &h1_response_codes);
 }

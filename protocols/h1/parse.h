@@ -21,6 +21,16 @@ struct h1_limits {
     unsigned field_count; /* field lines */
 };
 
+#define H1_FAULT_BYTES 100
+
+/* The rule that a response breaks, and where. Slices are views into what was parsed. */
+struct h1_fault {
+    const char *rule;   /* NULL: the error's name says it all */
+    unsigned line;      /* 1 is the status line; 0: it is not in a head */
+    struct slice field; /* the name that begins the line; empty: none does */
+    struct slice bytes; /* H1_FAULT_BYTES at most of the line, the faulty one among them */
+};
+
 /* How the end of a body is found (RFC 9112 section 6.3). */
 enum h1_body { H1_BODY_NONE, H1_BODY_LENGTH, H1_BODY_CHUNKED, H1_BODY_UNTIL_CLOSE };
 
@@ -44,6 +54,7 @@ struct h1_response {
     bool keep_alive;           /* the connection may carry another response after this one */
     bool interim;              /* 1xx but 101: another response follows */
     struct slice upgrade;      /* as in the request; tells the new protocol of a 101 */
+    struct h1_fault fault;     /* after an error, instead of all that */
 };
 
 /* Parses one request head at the start of buf, after at most one empty line (RFC 9112 section 2.2).

@@ -1,5 +1,6 @@
 """Origins that refuse, die, lie, babble or stay silent."""
 
+import contextlib
 import re
 
 import pytest
@@ -53,6 +54,52 @@ def test_garbage(origin, client, garbage):
     assert response.status == 502
     assert (proxy_error(response) or "").startswith("http_")
     assert client.get("/").body == b"good"
+
+
+def faults(verge, count=1):
+    def told():
+        lines = [line for line in verge.errors() if "response_malformed: " in line or "response_coding: " in line]
+        lines = [line for line in lines if "origin app, server 127.0.0.1:" in line]
+        return len(lines) >= count and lines
+    return eventually(told, f"{count} faults in the error log")
+
+
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize("sent, place, rule, shown", [
+    (b"ICY 200 OK\r\n\r\n", "line 1: ", "HTTP/1.x", r"ICY 200 OK\r\n"),
+    (OK + b"X: y\r\nA : b\r\n\r\n", "line 3, field A: ", "a colon right behind", r"A : b\r\n"),
+    (OK + b"A: b\0\xff\r\n\r\n", "line 2, field A: ", "no control byte", r"A: b\x00\xff\r\n"),
+    (OK + b"Content-Length: 1x\r\n\r\n", "line 2, field Content-Length: ", "one number", r"Content-Length: 1x\r\n"),
+    (OK + b"Transfer-Encoding: gzip\r\n\r\n", "line 2, field Transfer-Encoding: ", "chunked and nothing else",
+     r"Transfer-Encoding: gzip\r\n"),
+    (CHUNKED + b"3\r\nabcde", "", "follow the data of a chunk", "de"),
+    (CHUNKED + b"3\r\nabc\r\n0\r\nA : b\r\n\r\n", "", "trailers", r"A : b\r\n\r\n"),
+    (OK + b"Long: " + b"x" * 300 + b"\x01" + b"y" * 300 + b"\r\n\r\n", "line 2, field Long: ", "no control byte",
+     "x" * 50 + r"\x01" + "y" * 49),
+], ids=range(8))
+def test_the_error_log_shows_the_fault(origin, verge, sent, place, rule, shown):
+    origin.on("/a", [sent, CLOSE])
+    with contextlib.suppress(Truncated):
+        verge.client.get("/a")
+    line, = faults(verge)
+    assert f" GET /a: origin app, server 127.0.0.1:{origin.port}: {place}" in line
+    assert rule in line and line.endswith(f': "{shown}"')
+
+
+def test_the_fault_of_a_revalidation_is_shown(origin, verge):
+    headers = {"Cache-Control": "max-age=1, stale-while-revalidate=60", "ETag": '"v1"'}
+    origin.on("/", Reply(headers=headers, body=b"body"), [OK + b"A : b\r\n\r\n", CLOSE])
+    verge.client.get("/")
+    eventually(lambda: verge.client.get("/") and origin.count("/") > 1, "a revalidation")
+    assert "line 2, field A: " in faults(verge)[0]
+
+
+def test_a_304_that_nobody_asked_for_is_shown(origin, verge):
+    origin.on("/", Reply(304))
+    assert verge.client.get("/").status == 502
+    assert "304 must answer a request with conditions" in faults(verge)[0]
 
 
 def test_a_head_without_end(origin, client):

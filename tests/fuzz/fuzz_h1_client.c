@@ -162,6 +162,11 @@ static void on_done(struct h1_client *c, bool reusable)
     if (!reusable) give_up();
 }
 
+static void on_faulty(struct h1_client *c, int error, const struct h1_fault *fault)
+{
+    CHECK(c == user.client && error < 0 && fault->rule && fault->bytes.n <= H1_FAULT_BYTES);
+}
+
 static void on_lost(struct h1_client *c)
 {
     CHECK(user.use == USE_IDLE && c == user.client);
@@ -178,6 +183,7 @@ static void on_closed(struct h1_client *c)
 static const struct h1_client_ops ops = { .connected = on_connected,
                                           .interim = on_interim,
                                           .head = on_head,
+                                          .faulty = on_faulty,
                                           .failed = on_failed,
                                           .done = on_done,
                                           .lost = on_lost,

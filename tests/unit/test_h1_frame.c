@@ -213,6 +213,49 @@ static int decode_extension(size_t n)
     return h1_chunked_next(&c, &in, &data);
 }
 
+static const struct {
+    struct slice text;
+    const char *rule;
+    struct slice bytes;
+} faults[] = {
+    { S("zz\r\n"), "its size", S("zz\r\n") },
+    { S("3\r\nabc\r\n0x3\r\n"), "its size", S("x3\r\n") },
+    { S("3\rabc"), "end in CRLF", S("abc") },
+    { S("3\r\nabcde\r\n"), "the data of a chunk", S("de\r\n") },
+    { S("3\r\nabc\rd"), "the data of a chunk", S("d") },
+    { S("3;=\r\n"), "a chunk extension", S("=\r\n") },
+    { S("0\r\nA: b\r\nC : d\r\n\r\n"), "trailers", S("A: b\r\nC : d\r\n\r\n") },
+};
+
+static void test_faults_are_told(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        struct h1_chunked c;
+        struct slice in = faults[i].text, data;
+        int rc;
+        h1_chunked_init(&c, &limits, &arena);
+        while ((rc = h1_chunked_next(&c, &in, &data)) == H1_CHUNK_DATA) continue;
+        assert_int_equal(rc, -E_BAD_FRAMING);
+        struct h1_fault fault = h1_chunked_fault(&c, in);
+        assert_non_null(strstr(fault.rule, faults[i].rule));
+        assert_true(slice_eq(fault.bytes, faults[i].bytes));
+        assert_int_equal(fault.line, 0);
+    }
+}
+
+static void test_a_fault_is_cut(void **state)
+{
+    (void)state;
+    struct h1_chunked c;
+    char text[2 * H1_FAULT_BYTES];
+    memset(text, 'z', sizeof text);
+    struct slice in = slice_of(text, sizeof text), data;
+    h1_chunked_init(&c, &limits, &arena);
+    assert_int_equal(h1_chunked_next(&c, &in, &data), -E_BAD_FRAMING);
+    assert_int_equal(h1_chunked_fault(&c, in).bytes.n, H1_FAULT_BYTES);
+}
+
 static void test_extensions_are_bounded(void **state)
 {
     (void)state;
@@ -290,6 +333,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_good_bodies, setup, teardown),
         cmocka_unit_test_setup_teardown(test_beginnings, setup, teardown),
         cmocka_unit_test_setup_teardown(test_bad_bodies, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_faults_are_told, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_fault_is_cut, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extensions_are_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(test_extensions_are_bounded_in_all, setup, teardown),
         cmocka_unit_test_setup_teardown(test_trailers_are_bounded, setup, teardown),

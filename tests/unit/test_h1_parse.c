@@ -252,6 +252,81 @@ static void test_wrong_responses(void **state)
     check_wrong(wrong_responses, COUNT(wrong_responses), &m);
 }
 
+/* Line, field, rule and bytes of the fault. */
+static const struct {
+    const char *head, *expected;
+} faults[] = {
+    { "ICY 200 OK\r\n\r\n", "1||must begin with HTTP/1.x|ICY 200 OK\r\n" },
+    { "HTTP/2.0 200 OK\r\n\r\n", "1||must begin with HTTP/1.x|HTTP/2.0 200 OK\r\n" },
+    { "HTTP/1.1 20 OK\r\n\r\n", "1||three digits|HTTP/1.1 20 OK\r\n" },
+    { "HTTP/1.1 099 OK\r\n\r\n", "1||three digits|HTTP/1.1 099 OK\r\n" },
+    { "HTTP/1.1 2000 OK\r\n\r\n", "1||a space or CRLF|HTTP/1.1 2000 OK\r\n" },
+    { "HTTP/1.1 200 O\x01K\r\n\r\n", "1||no control byte|HTTP/1.1 200 O\x01K\r\n" },
+    { OK "A: b\nC: d\r\n\r\n", "2|A|must end in CRLF|A: b\n" },
+    { OK "A: b\r\nC: d\rE: f\r\n\r\n", "3|C|must end in CRLF|C: d\rE: f\r\n" },
+    { OK "A: b\r\n c\r\n\r\n", "3||fold| c\r\n" },
+    { OK "A : b\r\n\r\n", "2|A|a colon right behind|A : b\r\n" },
+    { OK "A: b\r\n\rC: d\r\n\r\n", "3||must end in CRLF|\rC: d\r\n" },
+    { OK "A: b\r\nContent-Length: -3\r\nC: d\r\n\r\n",
+      "3|Content-Length|one number|Content-Length: -3\r\n" },
+    { OK "content-length: 3\r\nContent-Length: 3\r\n\r\n",
+      "3|Content-Length|given once|Content-Length: 3\r\n" },
+    { OK "Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+      "2|Transfer-Encoding|exclude each other|Transfer-Encoding: chunked\r\n" },
+    { "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+      "2|Transfer-Encoding|HTTP/1.0 has no|Transfer-Encoding: chunked\r\n" },
+    { OK "Transfer-Encoding: gzip\r\n\r\n",
+      "2|Transfer-Encoding|nothing else|Transfer-Encoding: gzip\r\n" },
+#define X25 "xxxxxxxxxxxxxxxxxxxxxxxxx"
+    { OK "A: " X25 X25 "\x01" X25 X25 X25 X25 "\r\n\r\n",
+      "2|A|must end in CRLF|" X25 X25 "\x01" X25 "xxxxxxxxxxxxxxxxxxxxxxxx" },
+};
+
+/* Everything must match but the rule, of which expected has a part. */
+static bool fault_is(const struct h1_fault *f, const char *expected)
+{
+    const char *rule = strchr(strchr(expected, '|') + 1, '|') + 1, *bytes = strchr(rule, '|') + 1;
+    struct slice place = slice_of(expected, (size_t)(rule - expected));
+    const char *part = arena_printf(&arena, "%.*s", (int)(bytes - 1 - rule), rule).p;
+    return slice_eq(arena_printf(&arena, "%u|%.*s|", f->line, SLICE_ARGS(f->field)), place) &&
+           f->rule && strstr(f->rule, part) && slice_eq(f->bytes, slice_str(bytes));
+}
+
+/* Bytewise, a fault is found as soon as its byte is there, so no more than that is shown. */
+static void test_faults_are_located(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < COUNT(faults); i++) {
+        struct h1_response r;
+        struct slice all = slice_str(faults[i].head);
+        size_t scanned = 0;
+        assert_true(h1_parse_response(all, &scanned, &usual, METHOD_GET, &arena, &r) < 0);
+        if (!fault_is(&r.fault, faults[i].expected))
+            fail_msg("%s: %u, %.*s, %s, %.*s", faults[i].expected, r.fault.line,
+                     SLICE_ARGS(r.fault.field), r.fault.rule, SLICE_ARGS(r.fault.bytes));
+        struct h1_fault whole = r.fault;
+        int rc = scanned = 0;
+        for (size_t n = 0; rc == 0; n++)
+            rc = h1_parse_response(slice_of(all.p, n), &scanned, &usual, METHOD_GET, &arena, &r);
+        assert_int_equal(r.fault.line, whole.line);
+        assert_string_equal(r.fault.rule, whole.rule);
+        assert_true(whole.bytes.n == H1_FAULT_BYTES || slice_starts(whole.bytes, r.fault.bytes));
+    }
+}
+
+/* A limit has a name of its own. */
+static void test_a_limit_is_no_fault(void **state)
+{
+    (void)state;
+    struct h1_limits one = { .line_bytes = 1024, .head_bytes = 4096, .field_count = 1 };
+    struct h1_response r;
+    size_t scanned = 0;
+    assert_int_equal(
+        h1_parse_response(SLICE(OK "A: b\r\nC: d\r\n\r\n"), &scanned, &one, METHOD_GET, &arena, &r),
+        -E_RESPONSE_HEADER_TOO_LARGE);
+    assert_null(r.fault.rule);
+}
+
 /* What a good head becomes, in one line: easier to read than eight columns. Slices of the message
  * point into text. */
 static struct slice describe_request(const struct h1_request *r)
@@ -583,6 +658,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_wrong_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_wrong_responses, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_faults_are_located, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_a_limit_is_no_fault, setup, teardown),
         cmocka_unit_test_setup_teardown(test_right_requests, setup, teardown),
         cmocka_unit_test_setup_teardown(test_right_responses, setup, teardown),
         cmocka_unit_test_setup_teardown(test_every_byte_of_a_value, setup, teardown),

@@ -70,6 +70,14 @@ static void test_one_event_is_one_line(void **state)
     assert_string_equal(text_of(captured(), " error "), "a\\nb\\r\\tc\\x1b[0m\\x7f\\\\ \xc3\xa4");
 }
 
+static void test_quoted_bytes_are_told_whole(void **state)
+{
+    (void)state;
+    capture();
+    log_quoting(LOG_ERROR, SLICE("a\0b\"\\\r\n\xff"), "%s", "text");
+    assert_string_equal(text_of(captured(), " error "), "text: \"a\\x00b\\\"\\\\\\r\\n\\xff\"");
+}
+
 static void test_long_lines_are_cut(void **state)
 {
     (void)state;
@@ -188,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_form),
         cmocka_unit_test(test_one_event_is_one_line),
+        cmocka_unit_test(test_quoted_bytes_are_told_whole),
         cmocka_unit_test(test_long_lines_are_cut),
         cmocka_unit_test(test_the_longest_line_is_not_cut),
         cmocka_unit_test(test_admit),
