@@ -77,7 +77,7 @@ packages_bench := nginx:nginx varnish:varnishd haproxy:haproxy h2o:h2o caddy:cad
                   openssl:openssl python3
 
 ##@ Building
-.PHONY: all verge deps run check test test-all test-e2e test-threads test-clients soak crash chaos fuzz fuzz-corpus bench bench-cache bench-disk format analyze compile_commands clean install help FORCE
+.PHONY: all verge deps run check test test-all test-e2e test-threads test-clients soak crash chaos fuzz fuzz-corpus mutations bench bench-cache bench-disk format analyze compile_commands clean install help FORCE
 
 all: verge                  ## build/verge (BUILD=asan, tsan, debug: build/asan/verge and so on)
 verge: $(verge)
@@ -200,6 +200,9 @@ crash: $(verge) packages-test  ## kill it while it writes its disk, hundreds of 
 
 chaos: $(verge) build/quicclient packages-test  ## everything at once, for an hour under ASan (BUILD=tsan; ARGS='--seconds N --seed N')
 	@VERGE_BUILD='$(BUILD)' tests/chaos $(ARGS)
+
+mutations: packages-test  ## put mistakes into the product, one at a time: each must be seen by a test
+	@tools/mutate $(ARGS)
 
 fuzz-corpus: $(corpora)     ## run the fuzz targets over their corpus, without a fuzzer
 	@tools/run-tests --build '$(BUILD)' fuzz
