@@ -42,7 +42,7 @@ ABOUT_ONE = {"test_h2": "h2", "test_h3": "h3"}
 # What these are about, several threads touch: the index, objects that fill, the disk's writer, sinks, keys of
 # tickets, packets for another worker, configurations that change. With --threads, only they run.
 THREADS = {f"test_{name}" for name in (
-    "cache_command", "chaos", "collapse", "disk", "disk_faults", "disk_hit", "h3", "hit", "invalidate", "log", "reload",
+    "cache_command", "collapse", "disk", "disk_faults", "disk_hit", "h3", "hit", "invalidate", "log", "reload",
     "revalidate", "shutdown", "slices", "stale", "tls", "vary")}
 
 
